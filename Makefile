@@ -1,0 +1,80 @@
+# Sagacity. `make help` lists the targets; `make check` is what CI runs.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.sagacity-ready
+FLOOR  := 90
+# Branch coverage is gated over rules, store and runtime; the edges are judged by what they print.
+GATED  := */sagacity/runtime/*,*/sagacity/store/*,*/sagacity/definition*,*/sagacity/decide*,*/sagacity/lifecycle*,*/sagacity/retry*,*/sagacity/codec*,*/sagacity/config*,*/sagacity/telemetry*,*/sagacity/chain*,*/sagacity/fold*,*/sagacity/table*
+
+ORDERS ?=
+STORE  ?=
+WORKERS ?=
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt lint types layers test test-pg coverage docs wheel check lock run services
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with the locked dependencies and this project; nothing to do the second time
+
+$(READY): requirements/dev.txt pyproject.toml
+	@echo "== setting up $(VENV) (once, about a minute)"
+	@test -x $(BIN)/python || tools/steady "making the virtual environment" $(PYTHON) -m venv $(VENV)
+	@tools/steady "installing the dependencies" $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/dev.txt
+	@tools/steady "installing the project" $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "== ready"
+
+fmt: setup ## format the code and mend what can be mended
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: setup ## formatting and lint rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup ## mypy, strict
+	@tools/steady "mypy" $(BIN)/mypy
+
+layers: setup ## imports point down only
+	$(BIN)/lint-imports
+
+test: setup ## all tests, PostgreSQL included
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
+
+test-pg: setup ## only the tests that need PostgreSQL
+	$(BIN)/python -m pytest -n 2 -m postgres $(ARGS)
+
+coverage: ## branch coverage of the last `make test`, with its floor
+	$(BIN)/coverage report --include='$(GATED)' --fail-under=$(FLOOR)
+
+docs: setup ## run every page: README and docs/
+	$(BIN)/python -m pytest tests/docs $(ARGS)
+
+wheel: setup ## build the wheel into dist/ and judge what is in it
+	@rm -rf dist
+	@tools/steady "building" $(BIN)/python -m hatchling build -t wheel
+	$(BIN)/python -m pytest tests/packaging $(ARGS)
+
+check: ## what CI runs: lint, types, layers, test with coverage, docs, wheel
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory layers
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory coverage
+	@$(MAKE) --no-print-directory docs
+	@$(MAKE) --no-print-directory wheel
+
+lock: setup ## compile requirements/dev.txt anew from pyproject.toml
+	@tools/steady "resolving" $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
+
+run: setup ## run the orders as sagas: make run [ORDERS=FILE] [STORE=postgres|URL] [WORKERS=N]
+	@$(BIN)/python -m sagas.run $(if $(ORDERS),--orders "$(ORDERS)") $(if $(STORE),--store "$(STORE)") $(if $(WORKERS),--workers "$(WORKERS)") $(ARGS)
+
+services: setup ## keep the outside services of the reference sagas up
+	@$(BIN)/python -m sagas.services $(ARGS)

@@ -1,0 +1,1 @@
+"""Sagacity: long-lived business transactions as persisted finite-state machines."""

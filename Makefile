@@ -71,7 +71,7 @@ check: ## what CI runs: lint, types, layers, test with coverage, docs, wheel
 	@$(MAKE) --no-print-directory wheel
 
 lock: setup ## compile requirements/dev.txt anew from pyproject.toml
-	@tools/steady "resolving" $(BIN)/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
+	@tools/steady "resolving" $(BIN)/python tools/lock.py
 
 run: setup ## run the orders as sagas: make run [ORDERS=FILE] [STORE=postgres|URL] [WORKERS=N]
 	@$(BIN)/python -m sagas.run $(if $(ORDERS),--orders "$(ORDERS)") $(if $(STORE),--store "$(STORE)") $(if $(WORKERS),--workers "$(WORKERS)") $(ARGS)

@@ -1,0 +1,79 @@
+"""The hash chain of the log: positions without gaps, each line bound to the one before it.
+
+A line's hash covers the previous hash, every column, and the SHA-256 digest of its `data`
+rather than `data` itself: personal data can later be erased and the chain still verifies.
+The construction is the classic linked timestamp of Haber and Stornetta (1991).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import orjson
+
+from sagacity.model.lines import SCHEMA_VERSION, Applied, Line, line_data
+from sagacity.model.unit import ChainHead, LogRow, Unit
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def link(previous: bytes, row: LogRow, *, tenant: str, lane: str) -> bytes:
+    """The hash that belongs to `row` behind a line whose hash is `previous` (b"" before the first)."""
+    header = (tenant, lane, row.chain, row.position, str(row.saga), row.seq, row.kind, row.object, row.version)
+    tail = (row.schema_version, (row.at - _EPOCH) // _MICROSECOND, row.digest.hex())
+    return sha256(previous + orjson.dumps(header + tail)).digest()
+
+
+def extend(head: ChainHead, units: Sequence[Unit], *, tenant: str, lane: str) -> tuple[LogRow, ...]:
+    """The log rows of `units`, in order, chained behind `head`."""
+    rows: list[LogRow] = []
+    position, previous = head.position, head.hash
+    for unit in units:
+        first = unit.record.seq - len(unit.lines)
+        for seq, line in enumerate(unit.lines, first):
+            position += 1
+            row = _row(head.id, position, unit, seq, line, previous, tenant, lane)
+            previous = row.hash
+            rows.append(row)
+    return tuple(rows)
+
+
+def _row(
+    chain: int, position: int, unit: Unit, seq: int, line: Line, previous: bytes, tenant: str, lane: str
+) -> LogRow:
+    data = line_data(line)
+    digest = sha256(data.encode()).digest()
+    object, version = (line.object, line.version) if isinstance(line, Applied) else (None, None)
+    header = (tenant, lane, chain, position, str(unit.saga), seq, line.kind, object, version)
+    tail = (SCHEMA_VERSION, (line.at - _EPOCH) // _MICROSECOND, digest.hex())
+    return LogRow(
+        chain=chain,
+        position=position,
+        saga=unit.saga,
+        seq=seq,
+        kind=line.kind,
+        object=object,
+        version=version,
+        schema_version=SCHEMA_VERSION,
+        at=line.at,
+        data=data,
+        digest=digest,
+        hash=sha256(previous + orjson.dumps(header + tail)).digest(),
+    )
+
+
+def faults(head: ChainHead, rows: Iterable[LogRow], *, tenant: str, lane: str) -> Iterable[tuple[LogRow, str]]:
+    """What is wrong with `rows` as the lines that follow `head`: (row, what) for each fault found.
+
+    After a fault the chain is taken up again from the row's own hash, so one edit is one finding.
+    """
+    position, previous = head.position, head.hash
+    for row in rows:
+        if row.position != position + 1:
+            yield row, f"position {row.position} follows {position}: lines were removed or inserted"
+        elif row.data is not None and sha256(row.data.encode()).digest() != row.digest:
+            yield row, "its data was edited: the digest does not match"
+        elif link(previous, row, tenant=tenant, lane=lane) != row.hash:
+            yield row, "its hash does not follow from the line before: it was edited, swapped or inserted"
+        position, previous = row.position, row.hash

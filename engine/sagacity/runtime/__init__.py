@@ -1,0 +1,1 @@
+"""What executes sagas: workers, the committer, leases, sweepers."""

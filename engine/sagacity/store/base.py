@@ -1,0 +1,330 @@
+"""The contract between the engine and a database: every condition a store must hold, method by method.
+
+One store object serves one tenant and one lane. All instants that decide anything are the
+database's own (`now`), unless the store was opened with a clock of the caller's, which then
+stands in for it everywhere (tests, simulation). Writes are durable when a call returns.
+
+Order of row locks, in every write: inbox, saga, object, chain; within a table by key. Two
+writers that keep it cannot deadlock inside the server.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from sagacity.model.canonical import Json
+from sagacity.model.record import Record, Status
+from sagacity.model.unit import (
+    Batch,
+    ChainHead,
+    Claimed,
+    LogRow,
+    Message,
+    Notice,
+    ObjectState,
+    Statement,
+    Unit,
+    WorkerInfo,
+    Written,
+)
+from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRow:
+    """A row of the user's own table that a unit changes (or, with no statements, only guards).
+
+    Attributes:
+        object: `type:id`.
+        table: the SQLAlchemy table.
+        key: name of its primary key column, compared with the object's id.
+        statements: what to run, in order.
+    """
+
+    object: str
+    table: Any
+    key: str
+    statements: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowImages:
+    """A user's row as canonical JSON before and after the unit's statements (JSON null: no such row)."""
+
+    before: Json
+    after: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a message: `new` is False where it was there already."""
+
+    saga: UUID
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaRow:
+    """A saga as stored, with what is not part of its record. `heard`: bells answered so far."""
+
+    record: Record
+    owner: UUID | None
+    epoch: int
+    arrivals: int
+    heard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which sagas to list; empty fields do not narrow. `before` pages: ids below it, newest first."""
+
+    definition: str | None = None
+    status: tuple[Status, ...] = ()
+    key: str | None = None
+    before: UUID | None = None
+    limit: int = 50
+
+
+class OwnTableError(Exception):
+    """A statement on the user's own table failed; its transaction was rolled back whole."""
+
+
+class Store(Protocol):
+    """A database that holds sagas."""
+
+    tenant: str
+    lane: str
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect and check.
+
+        Raises:
+            StoreUnavailable: cannot be reached. SchemaBehind, SchemaAhead: see there (an absent SQLite
+                file is created and migrated instead). UnsafeSettings: acknowledged commits could be lost,
+                and `accept_loss` was not given. StoreReadOnly: the file cannot be written.
+        """
+
+    async def close(self) -> None:
+        """Let go of all connections. Twice is harmless."""
+
+    async def now(self) -> datetime:
+        """The database's instant."""
+
+    # --- the inbox ------------------------------------------------------------------------------
+
+    async def put(self, messages: Sequence[Message], *, session: Any = None) -> list[Receipt]:
+        """Store messages, in one transaction of their own or in the caller's `session`.
+
+        `session` is an `AsyncSession`, `AsyncConnection`, sync `Session` or sync `Connection` on this database.
+        In an own transaction the target sagas' bells are rung along (`arrivals + 1`, unconditional); in the
+        caller's, nothing of the engine's is locked and a worker rings later (`ring`).
+        A start whose (definition, key) exists: same request hash gives that saga's id with `new=False`.
+        A message whose id exists: `new=False`, nothing changes.
+
+        Raises:
+            KeyTaken: (definition, key) exists with another request hash. NotFound: no saga with the id
+                `message.saga` (neither a row nor a start in the inbox). Nothing is stored then.
+        """
+
+    def put_sync(self, messages: Sequence[Message], *, session: Any) -> list[Receipt]:
+        """`put` into a caller's synchronous `Session` or `Connection`, from synchronous code."""
+
+    async def find(self, definition: str, key: str) -> UUID | None:
+        """The saga that (definition, key) started, from the inbox's starts."""
+
+    async def ring(self, *, limit: int = 500) -> int:
+        """Ring the bells of messages (not starts) that were stored without; returns how many messages."""
+
+    async def claim_starts(
+        self, worker: UUID, definitions: Sequence[str], *, limit: int
+    ) -> list[Message]:
+        """Starts that nobody has taken, oldest first, now taken by `worker` (SKIP LOCKED, done flag, no cursor).
+
+        Each is given to one worker only, until that worker is dead (`take_over`) or gives it back.
+        """
+
+    # --- who executes ---------------------------------------------------------------------------
+
+    async def register(self, worker: WorkerInfo) -> ChainHead:
+        """Enter a worker and give it a chain of its own: an idle one, fenced (epoch + 1), or a new one."""
+
+    async def open_chain(self, worker: UUID) -> ChainHead:
+        """One more chain for the same worker."""
+
+    async def heartbeat(self, worker: UUID, lease: timedelta) -> bool:
+        """Prolong the lease to `now + lease`. False: it had run out and was taken over; stop writing."""
+
+    async def unregister(self, worker: UUID) -> None:
+        """A clean end: everything it still owns is handed back (runnable now), its chains become idle."""
+
+    async def take_over(self) -> list[UUID]:
+        """Fence workers whose lease ran out: chains' epochs + 1, their sagas unowned (epoch + 1, runnable now),
+        their taken starts free. Returns those workers' ids. Safe to call from many at once."""
+
+    async def fence(self, chain: int) -> ChainHead:
+        """Epoch + 1 and read, in one statement: after a broken answer only this tells whether a batch landed."""
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Those whose lease holds."""
+
+    async def claim(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Claimed]:
+        """Sagas that nobody owns and that are due or rung, now owned by `worker` with epoch + 1.
+
+        Due: `wake_at <= now` (deadline, timer, retry, hand-back). Rung: `arrivals <> heard`.
+        Not paused ones. With their unread mail, read after the arrivals. SKIP LOCKED; oldest due first.
+        """
+
+    async def reclaim(self, saga: UUID, worker: UUID) -> Claimed | None:
+        """That very saga if nobody owns it, due or not, for a worker that knows why; else None."""
+
+    async def reload(self, saga: UUID, worker: UUID, epoch: int) -> Claimed | None:
+        """An owned saga read again (record, arrivals, mail); None if the lease is gone."""
+
+    async def hand_back(self, worker: UUID, sagas: Sequence[UUID]) -> None:
+        """Give up owned sagas unchanged; they are runnable at once by anybody."""
+
+    async def give_back_starts(self, worker: UUID, messages: Sequence[UUID]) -> None:
+        """Give up taken starts that were not begun."""
+
+    async def ring_sagas(self, sagas: Sequence[UUID]) -> None:
+        """Ring the bells of these sagas (`arrivals + 1`): they came to the front of a lock's queue."""
+
+    async def wait_graph(self) -> list[tuple[Record, dict[str, ObjectState]]]:
+        """On one snapshot: every saga that waits for a lock, with all objects it has asked for."""
+
+    # --- the batch ------------------------------------------------------------------------------
+
+    async def write(self, batch: Batch) -> Written:
+        """Write a batch, all or nothing, durable on return.
+
+        Conditions, each of which refuses the member that fails it (`BatchRefused` names every loser found):
+          - STALE: the saga's row has `unit.before` as revision and `unit.epoch` as epoch, and `batch.worker` owns it;
+          - ARRIVALS: where `unit.arrivals` is given, the row has it;
+          - KNOWN: a `unit.start` whose id or (definition, key) is new (and an inserted saga's id is new);
+          - TAKEN: every inbox row in `unit.consumes` is not done yet;
+          - BUSY: an `optimistic` unit is a holder of every object in `admit` after the upsert;
+          - VERSION: each change's object stands at `version - 1`.
+        Effects: saga rows inserted or updated (`heard` and `wake_at` set; owner cleared where `release`, else
+        `batch.worker`), log rows inserted, objects' queues changed by the net of `free` and `admit` and states by
+        `changes` in one upsert per object in key order (tickets grow), compensation rows upserted, inbox rows
+        consumed and posted (a repeated id is ignored), outbox rows inserted, the chain's head moved.
+
+        Raises:
+            BatchRefused: see above. HeadMoved: the chain is not at `batch.head` with its epoch.
+            OutcomeUnknown: the connection broke; call `fence`. StoreError: refused without a name.
+        """
+
+    async def write_with_rows(
+        self,
+        *,
+        head: ChainHead,
+        worker: UUID,
+        saga: UUID,
+        rows: Sequence[OwnRow],
+        compose: Callable[[Mapping[str, RowImages]], Unit],
+    ) -> tuple[Written, ChainHead]:
+        """One unit together with statements on the user's own tables, in one transaction on a chain of its own.
+
+        First each row is locked and read, its statements run (under a lock time-out; on PostgreSQL the
+        transaction carries `sagacity.saga`, which the guard trigger lets pass), and read again; a row without
+        statements gets a no-op update where its table is guarded. Then `compose` makes the unit from the images
+        and the engine's part is written as in `write`.
+
+        Raises:
+            OwnTableError: a statement failed. Otherwise as `write`.
+        """
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def saga(self, saga: UUID) -> SagaRow | None:
+        """A saga as stored; None also for one that is still only in the inbox."""
+
+    async def messages(self, saga: UUID) -> list[Message]:
+        """All inbox rows of a saga, read or not, oldest first."""
+
+    async def sagas(self, narrowed: Filter) -> list[SagaSummary]:
+        """Newest first. Starts still in the inbox are listed as `pending`."""
+
+    async def counts(self, *, definition: str | None = None) -> dict[Status, int]:
+        """Sagas per status, exact, pending starts included."""
+
+    async def statuses(self, sagas: Sequence[UUID]) -> dict[UUID, SagaSummary]:
+        """Where these stand; those still in the inbox as `pending`, unknown ids left out."""
+
+    async def history(self, saga: UUID, *, after: int = -1, limit: int | None = None) -> list[HistoryLine]:
+        """The saga's lines by seq, from behind `after`."""
+
+    async def objects(self, objects: Sequence[str]) -> dict[str, ObjectState]:
+        """These participants as committed; absent ones as version 0."""
+
+    async def object(self, object: str) -> ObjectView:
+        """One participant with its queue; version 0 where unknown."""
+
+    async def object_history(self, object: str) -> list[ObjectVersion]:
+        """Its `applied` lines by version."""
+
+    async def locks(self, *, object: str | None = None, saga: UUID | None = None) -> list[LockView]:
+        """All places in all queues, by object, then place."""
+
+    async def rolled_back_by(self, saga: UUID) -> UUID | None:
+        """The rollback saga that was started for a committed saga, if any."""
+
+    async def definition_hashes(self, names: Sequence[str]) -> dict[tuple[str, int], str]:
+        """(definition, version) → hash that its sagas were last started with, for `check`."""
+
+    # --- the log, whole -------------------------------------------------------------------------
+
+    async def heads(self) -> list[ChainHead]:
+        """All chain heads, in one statement (a consistent cut)."""
+
+    def chain_rows(self, chain: int, *, upto: int) -> AsyncIterator[LogRow]:
+        """A chain's lines by position, up to and with `upto`, streamed."""
+
+    def rows_by_saga(self, heads: Sequence[ChainHead]) -> AsyncIterator[LogRow]:
+        """Every line up to `heads`, ordered by (saga, seq), streamed."""
+
+    def sagas_whole(self) -> AsyncIterator[SagaRow]:
+        """Every saga row, by id, streamed."""
+
+    def objects_whole(self) -> AsyncIterator[ObjectState]:
+        """Every object row, by key, streamed."""
+
+    async def effects_of(self, saga: UUID) -> list[Any]:
+        """The compensation rows of a saga as `Effect` records, by n."""
+
+    async def erase(self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID) -> ChainHead:
+        """Set `data` of those lines to null together with `unit`'s `erased` line, in one transaction."""
+
+    async def load(
+        self,
+        rows: AsyncIterator[Sequence[LogRow]],
+        sagas: Sequence[Record],
+        objects: Sequence[ObjectState],
+        heads: Sequence[ChainHead],
+        starts: Sequence[Message],
+    ) -> None:
+        """Fill an empty store with a rebuilt history (`sagacity rebuild`).
+
+        Raises:
+            Conflict: the store is not empty.
+        """
+
+    # --- notices --------------------------------------------------------------------------------
+
+    async def notices(self, *, limit: int) -> list[tuple[UUID, Notice]]:
+        """Unsent notices, per key only the lowest, with the row's id."""
+
+    async def notices_sent(self, ids: Sequence[UUID]) -> None:
+        """Acknowledge: they are not sent again."""
+
+    # --- waking ---------------------------------------------------------------------------------
+
+    async def hint(self) -> None:
+        """Tell other processes that there may be something to claim (coalesced by the caller; may be lost)."""
+
+    async def hinted(self) -> None:
+        """Return when a hint arrived since the last call. Polling stands behind it."""

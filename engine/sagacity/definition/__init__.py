@@ -1,0 +1,1 @@
+"""How a user writes a flow, and how the engine reads it."""

@@ -13,10 +13,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "requirements" / "dev.txt"
 HEADER = "# Made by `make lock` from pyproject.toml. Do not edit.\n"
-OPTIONS = (
-    "--quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate "
-    "--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options"
-).split()
+OPTIONS = [
+    "--quiet",
+    "--generate-hashes",
+    "--allow-unsafe",
+    "--strip-extras",
+    "--no-header",
+    "--no-annotate",
+    "--no-emit-index-url",
+    "--no-emit-trusted-host",
+    "--no-emit-find-links",
+    "--no-emit-options",
+]
 
 
 def expand(groups: dict[str, list[Any]], *, name: str) -> list[str]:

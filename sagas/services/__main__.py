@@ -72,8 +72,9 @@ async def _start(name: str, listener: socket.socket, given: argparse.Namespace) 
     options += ["--input", str(given.input)] if given.input else []
     options += ["--hooks", given.hooks] if given.hooks else []
     command = [sys.executable, "-m", "sagas.services.one", name, *options]
+    # A session of its own: Ctrl-C in a terminal reaches only us, and we end the services in good order.
     return await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, pass_fds=[listener.fileno()]
+        *command, stdin=PIPE, stdout=PIPE, pass_fds=[listener.fileno()], start_new_session=True
     )
 
 
@@ -138,7 +139,7 @@ async def _run(given: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run all services until SIGTERM or SIGINT; 0 when told to stop, 1 when one could not go on."""
+    """Run all services until SIGTERM or SIGINT; 0 when told to stop, 1 when one of them could not go on."""
     given = _arguments(argv)
     try:
         given.ledger.mkdir(parents=True, exist_ok=True)
@@ -146,6 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StartError, OSError) as fault:
         print(f"sagas.services: {fault}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

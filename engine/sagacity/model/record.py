@@ -103,6 +103,7 @@ class Run:
         since: when the first attempt began.
         due_at: when the next attempt may begin; None unless `phase` is RETRY.
         unknown: an effect of an earlier attempt may have landed.
+        base: attempts made before an operator's retry; the retry policy counts from there.
         children: ids of child sagas that this step started.
     """
 
@@ -114,6 +115,7 @@ class Run:
     due_at: datetime | None = None
     error: str | None = None
     unknown: bool = False
+    base: int = 0
     children: tuple[UUID, ...] = ()
 
 
@@ -136,6 +138,7 @@ class Effect:
         key: idempotency key handed to the external, the same on every attempt.
         undo: name of the compensation or `External.method`; None where the step says `final=True`.
         safe_on_nothing: the undo may run although the effect may never have happened.
+        landed: it is known to have happened, whatever became of it since.
         result: what the step returned (JSON null until it landed).
         undo_due_at: when a failed undo may be tried again.
     """
@@ -147,6 +150,7 @@ class Effect:
     undo: str | None
     safe_on_nothing: bool = False
     status: EffectStatus = EffectStatus.ARMED
+    landed: bool = False
     result: Json = NULL
     undo_attempts: int = 0
     undo_since: datetime | None = None
@@ -214,12 +218,13 @@ class Record:
     Attributes:
         state: ids of the active leaf states, sorted.
         reason: why it was cancelled, rolled back or is stuck.
-        revision: committed units so far; every write is fenced by it.
+        revision: grows with every unit (it is `seq`); every write is fenced by it.
         seq: the number the next log line takes.
         visits: how often each step has been executed.
         results: step or wait name → canonical JSON of its latest result.
         locked: all of `locks` are granted.
-        cancelling: a cancel was asked for and is not carried out yet.
+        cancelling: why it is to go back as soon as no effect's outcome is open; None: it is not.
+        backward: it is going back (`compensating`, or stuck on the way).
         pivoted: the point of no return is behind.
         restarts: how often it was rolled back to the start as a deadlock's victim.
         restores: only for a rollback after commit: what to bring back.
@@ -254,6 +259,7 @@ class Record:
     waits: tuple[Wait, ...] = ()
     restores: tuple[Restore, ...] = ()
     cancelling: str | None = None
+    backward: bool = False
     pivoted: bool = False
     restarts: int = 0
 

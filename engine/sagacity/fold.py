@@ -1,0 +1,386 @@
+"""From log lines to the record: the one place that says what each line means.
+
+The engine writes no row that is not this function of the saga's lines, so reading the log
+again gives the tables again. `verify` and `rebuild` are this module applied to a whole store.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from sagacity.model import lines as L
+from sagacity.model.canonical import canonical
+from sagacity.model.record import (
+    Effect,
+    EffectStatus,
+    Phase,
+    Record,
+    Run,
+    Status,
+    WaitsFor,
+)
+
+
+def folded(saga: UUID, lines: Iterable[L.Line]) -> Record:
+    """The record that `lines`, a saga's whole story, make.
+
+    Raises:
+        ValueError: the story does not begin with `started`.
+    """
+    record: Record | None = None
+    for line in lines:
+        record = begun(saga, line) if record is None else fold(record, line)
+    if record is None:
+        raise ValueError(f"saga {saga} has no lines")
+    return record
+
+
+def begun(saga: UUID, line: L.Line) -> Record:
+    """The record after its first line."""
+    if not isinstance(line, L.Started):
+        raise ValueError(f"saga {saga}: its story begins with {line.kind!r}, not with 'started'")
+    backward = line.rolls_back is not None
+    return Record(
+        id=saga,
+        definition=line.definition,
+        version=line.version,
+        definition_hash=line.definition_hash,
+        key=line.key,
+        input=line.input,
+        state=line.state,
+        status=Status.COMPENSATING if backward else Status.RUNNING,
+        revision=1,
+        seq=1,
+        created_at=line.at,
+        updated_at=line.at,
+        parent=line.parent,
+        parent_step=line.parent_step,
+        rolls_back=line.rolls_back,
+        effects=line.effects,
+        restores=line.restores,
+        backward=backward,
+        visits={},
+        results={},
+    )
+
+
+def fold(record: Record, line: L.Line) -> Record:
+    """The record after one more line."""
+    changes = _FOLDS[line.kind](record, line)
+    seq = record.seq + 1
+    return replace(record, seq=seq, revision=seq, updated_at=line.at, **changes)
+
+
+_Changes = dict[str, Any]
+
+
+def _awake(record: Record) -> Status:
+    return Status.COMPENSATING if record.backward else Status.RUNNING
+
+
+def _up(record: Record) -> _Changes:
+    return {"status": _awake(record), "waits_for": None, "due_at": None}
+
+
+def _entered(record: Record, state: tuple[str, ...]) -> _Changes:
+    """The machine stands in `state`: waits of states that were left end."""
+    waits = tuple(w for w in record.waits if w.state in state)
+    return {"state": state, "waits": waits, **_up(record)}
+
+
+def _locked(record: Record, line: L.Locked) -> _Changes:
+    held = record.locks + tuple(replace(lock, granted=line.granted) for lock in line.locks)
+    if line.granted:
+        return {"locks": held}
+    return {"locks": held, "status": Status.WAITING, "waits_for": WaitsFor.LOCK, "due_at": None}
+
+
+def _granted(record: Record, line: L.Granted) -> _Changes:
+    return {"locks": tuple(replace(lock, granted=True) for lock in record.locks), **_up(record)}
+
+
+def _with_run(record: Record, run: Run) -> tuple[Run, ...]:
+    others = tuple(r for r in record.runs if r.step != run.step)
+    return (*others, run)
+
+
+def _without_run(record: Record, step: str) -> tuple[Run, ...]:
+    return tuple(r for r in record.runs if r.step != step)
+
+
+def _with_effect(record: Record, effect: Effect) -> tuple[Effect, ...]:
+    return tuple(effect if e.n == effect.n else e for e in record.effects)
+
+
+def _armed(record: Record, line: L.Intent | L.Spawned, undo: str | None, safe: bool) -> tuple[Effect, ...]:
+    known = record.effect_of(line.step, line.visit)
+    if known is not None:
+        return _with_effect(record, replace(known, status=EffectStatus.ARMED))
+    effect = Effect(
+        n=len(record.effects) + 1,
+        step=line.step,
+        visit=line.visit,
+        key=line.key,
+        undo=undo,
+        safe_on_nothing=safe,
+    )
+    return (*record.effects, effect)
+
+
+def _intent(record: Record, line: L.Intent) -> _Changes:
+    old = record.run_of(line.step)
+    run = Run(
+        step=line.step,
+        visit=line.visit,
+        attempt=line.attempt,
+        phase=Phase.OPEN,
+        since=old.since if old else line.at,
+        unknown=bool(old and old.unknown),
+        base=old.base if old else 0,
+        error=old.error if old else None,
+    )
+    return {
+        "runs": _with_run(record, run),
+        "effects": _armed(record, line, line.undo, line.safe_on_nothing),
+        "visits": {**record.visits, line.step: line.visit},
+        **_up(record),
+    }
+
+
+def _spawned(record: Record, line: L.Spawned) -> _Changes:
+    run = Run(
+        step=line.step, visit=line.visit, phase=Phase.CHILDREN, since=line.at, children=line.children
+    )
+    return {
+        "runs": _with_run(record, run),
+        "effects": _armed(record, line, "child", False),
+        "visits": {**record.visits, line.step: line.visit},
+        **_up(record),
+    }
+
+
+def _completed(record: Record, line: L.Completed) -> _Changes:
+    effect = record.effect_of(line.step, line.visit)
+    effects = record.effects
+    if effect is not None:
+        landed = replace(effect, status=EffectStatus.LANDED, landed=True, result=line.result, error=None)
+        effects = _with_effect(record, landed)
+    return {
+        "runs": _without_run(record, line.step),
+        "effects": effects,
+        "visits": {**record.visits, line.step: line.visit},
+        "results": {**record.results, line.step: line.result},
+        "staged": record.staged + line.staged,
+        "pivoted": record.pivoted or line.pivot,
+        **_entered(record, line.state),
+    }
+
+
+def _failed(record: Record, line: L.Failed) -> _Changes:
+    old = record.run_of(line.step)
+    unknown = line.landed in ("unknown", "yes") or bool(old and old.unknown and line.landed != "no")
+    run = Run(
+        step=line.step,
+        visit=line.visit,
+        attempt=line.attempt,
+        phase=Phase.OPEN if line.retry_at is None else Phase.RETRY,
+        since=old.since if old else line.at,
+        due_at=line.retry_at,
+        error=line.error,
+        unknown=unknown,
+        base=old.base if old else 0,
+    )
+    changes: _Changes = {"visits": {**record.visits, line.step: line.visit}, **_up(record)}
+    if line.retry_at is not None or unknown:
+        changes["runs"] = _with_run(record, run)
+    else:
+        changes["runs"] = _without_run(record, line.step)
+        changes["effects"] = _voided(record, line.step, line.visit, line.error)
+    if line.retry_at is None and record.cancelling is None:
+        changes["cancelling"] = f"{line.step}: {line.error}"
+    return changes
+
+
+def _voided(record: Record, step: str, visit: int, error: str | None) -> tuple[Effect, ...]:
+    effect = record.effect_of(step, visit)
+    if effect is None or effect.status is not EffectStatus.ARMED:
+        return record.effects
+    return _with_effect(record, replace(effect, status=EffectStatus.VOID, error=error))
+
+
+def _not_tried(record: Record, line: L.NotTried) -> _Changes:
+    old = record.run_of(line.step)
+    if old is None:
+        return {}
+    run = replace(old, phase=Phase.RETRY, due_at=line.at)
+    effects = record.effects if old.unknown else _voided(record, line.step, line.visit, None)
+    return {"runs": _with_run(record, run), "effects": effects, **_up(record)}
+
+
+def _awaiting(record: Record, line: L.Awaiting) -> _Changes:
+    return {"waits": record.waits + line.waits}
+
+
+def _slept(record: Record, line: L.Slept) -> _Changes:
+    if record.backward:
+        return {"due_at": line.due_at}
+    return {"status": Status.WAITING, "waits_for": line.waits_for, "due_at": line.due_at}
+
+
+def _signalled(record: Record, line: L.Signalled) -> _Changes:
+    waits = tuple(w for w in record.waits if w.name != line.wait)
+    return {
+        "results": {**record.results, line.wait: line.data},
+        **_entered(replace(record, waits=waits), line.state),
+    }
+
+
+def _timed_out(record: Record, line: L.TimedOut) -> _Changes:
+    waits = tuple(w for w in record.waits if w.name != line.wait)
+    return _entered(replace(record, waits=waits), line.state)
+
+
+def _joined(record: Record, line: L.Joined) -> _Changes:
+    return _entered(record, line.state)
+
+
+def _child_ended(record: Record, line: L.ChildEnded) -> _Changes:
+    results = {**record.results, f"child:{line.child}": canonical(line.status)}
+    return {"results": results, **_up(record)}
+
+
+def _cancel_asked(record: Record, line: L.CancelAsked) -> _Changes:
+    return {"cancelling": record.cancelling or line.reason, **_up(record)}
+
+
+def _compensating(record: Record, line: L.Compensating) -> _Changes:
+    effects = record.effects
+    for run in record.runs:
+        if not run.unknown and run.phase is not Phase.CHILDREN:
+            effects = _voided(replace(record, effects=effects), run.step, run.visit, run.error)
+    return {
+        "status": Status.COMPENSATING,
+        "waits_for": None,
+        "due_at": None,
+        "reason": line.reason,
+        "backward": True,
+        "cancelling": None,
+        "staged": (),
+        "runs": (),
+        "waits": (),
+        "effects": effects,
+    }
+
+
+def _undone(record: Record, line: L.Undone) -> _Changes:
+    effect = record.effects[line.n - 1]
+    done = replace(
+        effect,
+        status=EffectStatus.UNDONE,
+        undo_attempts=line.attempt,
+        undo_due_at=None,
+        error=None,
+    )
+    return {"effects": _with_effect(record, done), **_up(record)}
+
+
+def _undo_failed(record: Record, line: L.UndoFailed) -> _Changes:
+    effect = record.effects[line.n - 1]
+    failed = replace(
+        effect,
+        status=EffectStatus.GAVE_UP if line.retry_at is None else effect.status,
+        undo_attempts=line.attempt,
+        undo_since=effect.undo_since or line.at,
+        undo_due_at=line.retry_at,
+        error=line.error,
+    )
+    return {"effects": _with_effect(record, failed), **_up(record)}
+
+
+def _ended(status: Status, reason: str | None) -> _Changes:
+    return {
+        "status": status,
+        "waits_for": None,
+        "due_at": None,
+        "reason": reason,
+        "cancelling": None,
+        "locks": (),
+        "runs": (),
+        "waits": (),
+        "staged": (),
+    }
+
+
+def _committed(record: Record, line: L.Committed) -> _Changes:
+    return _ended(Status.COMMITTED, record.reason)
+
+
+def _rolled_back(record: Record, line: L.RolledBack) -> _Changes:
+    return _ended(Status.ROLLED_BACK, line.reason)
+
+
+def _stuck(record: Record, line: L.Stuck) -> _Changes:
+    return {"status": Status.STUCK, "waits_for": None, "due_at": None, "reason": line.why}
+
+
+def _retried(record: Record, line: L.Retried) -> _Changes:
+    runs = tuple(
+        replace(r, phase=Phase.RETRY, due_at=line.at, base=r.attempt, since=line.at)
+        if r.phase is not Phase.CHILDREN
+        else r
+        for r in record.runs
+    )
+    effects = tuple(_rearmed(e) for e in record.effects)
+    reason = record.reason if record.backward else None
+    return {"runs": runs, "effects": effects, "cancelling": None, **_up(record), "reason": reason}
+
+
+def _rearmed(effect: Effect) -> Effect:
+    if effect.status is not EffectStatus.GAVE_UP and effect.undo_due_at is None:
+        return effect
+    status = EffectStatus.LANDED if effect.landed else EffectStatus.ARMED
+    return replace(effect, status=status, undo_attempts=0, undo_since=None, undo_due_at=None)
+
+
+def _restarted(record: Record, line: L.Restarted) -> _Changes:
+    return {
+        **_ended(Status.RUNNING, None),
+        "state": line.state,
+        "backward": False,
+        "results": {},
+        "restarts": record.restarts + 1,
+    }
+
+
+def _nothing(record: Record, line: L.Line) -> _Changes:
+    return {}
+
+
+_FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
+    L.Locked.kind: _locked,
+    L.Granted.kind: _granted,
+    L.Intent.kind: _intent,
+    L.Spawned.kind: _spawned,
+    L.Completed.kind: _completed,
+    L.Failed.kind: _failed,
+    L.NotTried.kind: _not_tried,
+    L.Awaiting.kind: _awaiting,
+    L.Slept.kind: _slept,
+    L.Signalled.kind: _signalled,
+    L.TimedOut.kind: _timed_out,
+    L.Joined.kind: _joined,
+    L.ChildEnded.kind: _child_ended,
+    L.CancelAsked.kind: _cancel_asked,
+    L.ActRefused.kind: _nothing,
+    L.Compensating.kind: _compensating,
+    L.Undone.kind: _undone,
+    L.UndoFailed.kind: _undo_failed,
+    L.Applied.kind: _nothing,
+    L.Committed.kind: _committed,
+    L.RolledBack.kind: _rolled_back,
+    L.Stuck.kind: _stuck,
+    L.Retried.kind: _retried,
+    L.Restarted.kind: _restarted,
+    L.Erased.kind: _nothing,
+}

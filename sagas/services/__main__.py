@@ -24,8 +24,8 @@ _START_LIMIT = 30.0
 _STOP_LIMIT = 5.0
 
 
-class StartError(Exception):
-    """The services cannot run; the text says what to change."""
+class CannotRunError(Exception):
+    """The services cannot run, or not on; the text says why."""
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -61,7 +61,9 @@ def _listen(port: int) -> socket.socket:
         listener.bind(("127.0.0.1", port))
     except OSError as fault:
         listener.close()
-        raise StartError(f"port {port} cannot be used ({fault.strerror}): choose another --ports") from None
+        raise CannotRunError(
+            f"port {port} cannot be used ({fault.strerror}): choose another --ports"
+        ) from None
     listener.listen(2048)
     return listener
 
@@ -84,9 +86,9 @@ async def _wait_until_ready(name: str, process: Process) -> None:
         async with asyncio.timeout(_START_LIMIT):
             said = await process.stdout.readline()
     except TimeoutError:
-        raise StartError(f"{name} did not start within {_START_LIMIT:.0f} s") from None
+        raise CannotRunError(f"{name} did not start within {_START_LIMIT:.0f} s") from None
     if said.strip() != b"ready":
-        raise StartError(f"{name} ended with exit code {await process.wait()} before it could serve")
+        raise CannotRunError(f"{name} ended with exit code {await process.wait()} before it could serve")
 
 
 async def _stop(processes: Sequence[Process]) -> None:
@@ -102,24 +104,28 @@ async def _stop(processes: Sequence[Process]) -> None:
             await process.wait()
 
 
-async def _until_stopped(running: dict[str, Process]) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+async def _until_one_ends(running: dict[str, Process]) -> None:
     watched = {asyncio.create_task(process.wait()): name for name, process in running.items()}
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, *watched], return_when=asyncio.FIRST_COMPLETED)
-    fallen = [name for task, name in watched.items() if task.done()]
-    for task in (stopped, *watched):
-        task.cancel()
-    if stop.is_set() or not fallen:
-        return 0
-    print(f"{', '.join(fallen)} ended unexpectedly: ending the other services", file=sys.stderr)
-    return 1
+    try:
+        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in watched:
+            task.cancel()
+    fallen = ", ".join(watched[task] for task in done)
+    raise CannotRunError(f"{fallen} ended unexpectedly: ended the other services too")
 
 
-async def _run(given: argparse.Namespace) -> int:
+async def _serve(running: dict[str, Process], urls: dict[str, str]) -> None:
+    for name, process in running.items():
+        await _wait_until_ready(name, process)
+    print(json.dumps(urls), flush=True)
+    await _until_one_ends(running)
+
+
+async def _run(given: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running: dict[str, Process] = {}
     with contextlib.ExitStack() as listeners:
         opened = {
@@ -129,12 +135,14 @@ async def _run(given: argparse.Namespace) -> int:
         urls = {name: f"http://127.0.0.1:{listener.getsockname()[1]}" for name, listener in opened.items()}
         for name, listener in opened.items():
             running[name] = await _start(name, listener, given)
+    serving, stopped = asyncio.create_task(_serve(running, urls)), asyncio.create_task(stop.wait())
     try:
-        for name, process in running.items():
-            await _wait_until_ready(name, process)
-        print(json.dumps(urls), flush=True)
-        return await _until_stopped(running)
+        await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
     finally:
+        serving.cancel()
+        stopped.cancel()
         await _stop(list(running.values()))
 
 
@@ -143,12 +151,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _arguments(argv)
     try:
         given.ledger.mkdir(parents=True, exist_ok=True)
-        return asyncio.run(_run(given))
-    except (StartError, OSError) as fault:
+        asyncio.run(_run(given))
+    except (CannotRunError, OSError) as fault:
         print(f"sagas.services: {fault}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    return 0
 
 
 if __name__ == "__main__":

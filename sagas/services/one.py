@@ -27,8 +27,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen, then say so in one line on stdout."""
         await super().startup(sockets)
-        if self.started:
-            print("ready", flush=True)
+        if not self.started:
+            return
+        try:
+            os.write(sys.stdout.fileno(), b"ready\n")
+        except BrokenPipeError:
+            # Whoever started us is gone already.
+            self.should_exit = True
 
     def stop_with_parent(self) -> None:
         """Stop as soon as standard input ends."""

@@ -411,6 +411,38 @@ def test_the_services_end_cleanly_when_told_to(tmp_path: Path) -> None:
         assert not any(is_listening(url) for url in running.urls.values())
 
 
+def test_when_one_service_is_killed_the_others_end_and_it_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sagas.services", "--ledger", str(tmp_path / "ledger")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        urls: dict[str, str] = json.loads(process.stdout.readline())
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        bank = next(pid for pid in children if b"\0bank\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(int(bank), signal.SIGKILL)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert said == "sagas.services: bank ended unexpectedly: ended the other services too\n"
+    assert not any(is_listening(url) for url in urls.values())
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_behind_when_the_start_is_broken_off(tmp_path: Path, told: signal.Signals) -> None:
+    files = ["--ledger", str(tmp_path / "ledger")]
+    command = [sys.executable, "-m", "sagas.services", *files]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: len(children.read_text().split()) == len(SERVICES))
+        process.send_signal(told)
+        # The services hold our end of stderr: this returns when the last of them has ended.
+        said, complaint = process.communicate(timeout=PATIENCE)
+    assert (said, complaint) == ("", "")
+    assert process.returncode == (0 if told is signal.SIGTERM else -signal.SIGKILL)
+
+
 def test_a_fixed_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

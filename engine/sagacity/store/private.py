@@ -48,8 +48,8 @@ HOST: Final = "127.0.0.1"
 _READY_LOOKS = 3000  # of LOOK each, a minute: recovery after a crash takes a while
 _SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 _QUICK = {
-    "fsync": "off",
-    "synchronous_commit": "off",
+    "fsync": "off",  # commits are still handed to the system: a killed server loses none of them
+    "synchronous_commit": "on",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -76,7 +76,7 @@ class PrivatePostgres:
     Args:
         folder: its home; made when absent. Below a folder that only root may enter, root's server
             keeps its home in the system's folder for temporary files instead: see `note`.
-        durable: `True` flushes every commit. `False` is for tests: fast, and lost with the machine.
+        durable: `True` flushes every commit. `False` is for tests: fast, and lost when the machine stops.
         detached: `True` lets the server outlive this process; `shutdown(folder)` ends it.
         settings: further server settings, over ours.
 

@@ -1,6 +1,6 @@
 # Sagacity. `make help` lists the targets; `make check` is what CI runs.
 
-PYTHON ?= python3
+PYTHON ?= $(shell python3.11 -c 'pass' 2>/dev/null && echo python3.11 || echo python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.sagacity-ready
@@ -23,7 +23,8 @@ setup: $(READY) ## make .venv with the locked dependencies and this project; not
 
 $(READY): requirements/dev.txt pyproject.toml
 	@echo "== setting up $(VENV) (once, about a minute)"
-	@test -x $(BIN)/python || tools/steady "making the virtual environment" $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sagacity needs Python 3.11: make setup PYTHON=/path/to/python3.11")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || tools/steady "making the virtual environment" $(PYTHON) -m venv --clear $(VENV)
 	@tools/steady "installing the dependencies" $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/dev.txt
 	@tools/steady "installing the project" $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
 	@touch $@

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from sagacity.errors import StoreError
-from sagacity.store import pg_binaries
+from sagacity.store import pg_binaries, pg_launch
 from sagacity.store.pg_binaries import Account, Binaries, PrivateServerError, find_binaries
 from sagacity.store.pg_cluster import Cluster
 from sagacity.store.private import PrivatePostgres, shutdown
@@ -259,3 +259,32 @@ def test_a_machine_without_an_account_to_lend_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(pg_binaries, "_LENDABLE", ("no_such_account",))
     with pytest.raises(PrivateServerError, match="run as another user"):
         pg_binaries.lent_account()
+
+
+def test_the_launcher_gives_up_root_before_it_ties_itself_to_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Changing the account clears the tie, so the other order would leave a server without an owner."""
+    calls: list[object] = []
+    for name in ("setgroups", "setgid", "setuid"):
+        monkeypatch.setattr(os, name, lambda given, name=name: calls.append((name, given)))
+    monkeypatch.setattr(pg_launch, "die_with", lambda parent: calls.append(("die_with", parent)))
+    monkeypatch.setattr(os, "execv", lambda program, command: calls.append((program, command)))
+    pg_launch.main(["12", "34", "56", "/bin/server", "-D", "data"])
+    assert calls == [
+        ("setgroups", []),
+        ("setgid", 34),
+        ("setuid", 12),
+        ("die_with", 56),
+        ("/bin/server", ["/bin/server", "-D", "data"]),
+    ]
+    calls.clear()
+    pg_launch.main(["-1", "-1", "0", "/bin/server"])
+    assert calls == [("/bin/server", ["/bin/server"])]
+
+
+def test_a_server_whose_parent_is_gone_does_not_begin() -> None:
+    script = "import os; from sagacity.store import pg_launch; pg_launch.die_with(os.getppid() + 1)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "parent ended" in done.stderr

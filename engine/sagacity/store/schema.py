@@ -255,7 +255,7 @@ UNREAD = not_(inbox.c.done)
 """No unit consumed the row yet."""
 UNRUNG = not_(inbox.c.rung)
 """Stored in a caller's transaction; a worker rings its bell later."""
-_index("inbox_start_key", inbox, "definition", "key", where=IS_START, unique=True)
+_index("inbox_start_key", inbox, "key", "definition", where=IS_START, unique=True)  # also finds by key alone
 _index("inbox_start_open", inbox, "id", where=and_(IS_START, UNREAD))
 _index("inbox_unrung", inbox, "id", where=UNRUNG)
 

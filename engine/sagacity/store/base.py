@@ -119,9 +119,10 @@ class Store(Protocol):
     async def put(self, messages: Sequence[Message], *, session: Any = None) -> list[Receipt]:
         """Store messages, in one transaction of their own or in the caller's `session`.
 
-        `session` is an `AsyncSession`, `AsyncConnection`, sync `Session` or sync `Connection` on this database.
+        `session` is an `AsyncSession`, `AsyncConnection`, sync `Session` or `Connection` on this database.
         In an own transaction the target sagas' bells are rung along (`arrivals + 1`, unconditional); in the
-        caller's, nothing of the engine's is locked and a worker rings later (`ring`).
+        caller's, nothing of the engine's is locked and a worker rings later (`ring`). A message to a saga
+        that is still only a start has no bell yet; it too is rung later.
         A start whose (definition, key) exists: same request hash gives that saga's id with `new=False`.
         A message whose id exists: `new=False`, nothing changes.
 
@@ -137,13 +138,15 @@ class Store(Protocol):
         """The saga that (definition, key) started, from the inbox's starts."""
 
     async def ring(self, *, limit: int = 500) -> int:
-        """Ring the bells of messages (not starts) that were stored without; returns how many messages."""
+        """Ring the bells of messages (not starts) that were stored without; returns how many messages.
 
-    async def claim_starts(
-        self, worker: UUID, definitions: Sequence[str], *, limit: int
-    ) -> list[Message]:
-        """Starts that nobody has taken, oldest first, now taken by `worker` (SKIP LOCKED, done flag, no cursor).
+        Those whose saga has no row yet are left for a later call.
+        """
 
+    async def claim_starts(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Message]:
+        """Starts that nobody has taken, oldest first, now taken by `worker`.
+
+        By done flag and SKIP LOCKED, without a cursor: a row that is committed late is not passed over.
         Each is given to one worker only, until that worker is dead (`take_over`) or gives it back.
         """
 
@@ -162,11 +165,16 @@ class Store(Protocol):
         """A clean end: everything it still owns is handed back (runnable now), its chains become idle."""
 
     async def take_over(self) -> list[UUID]:
-        """Fence workers whose lease ran out: chains' epochs + 1, their sagas unowned (epoch + 1, runnable now),
-        their taken starts free. Returns those workers' ids. Safe to call from many at once."""
+        """Fence workers whose lease ran out; returns their ids. Safe to call from many at once.
+
+        Their chains' epochs + 1, their sagas unowned (epoch + 1, runnable now), their taken starts free.
+        """
 
     async def fence(self, chain: int) -> ChainHead:
-        """Epoch + 1 and read, in one statement: after a broken answer only this tells whether a batch landed."""
+        """Epoch + 1 and read, in one statement.
+
+        After a broken answer only this tells whether a batch landed.
+        """
 
     async def workers(self) -> list[WorkerInfo]:
         """Those whose lease holds."""
@@ -175,7 +183,9 @@ class Store(Protocol):
         """Sagas that nobody owns and that are due or rung, now owned by `worker` with epoch + 1.
 
         Due: `wake_at <= now` (deadline, timer, retry, hand-back). Rung: `arrivals <> heard`.
-        Not paused ones. With their unread mail, read after the arrivals. SKIP LOCKED; oldest due first.
+        Not paused ones. With their unread mail, read after the arrivals, so that the bells count as
+        answered (`heard = arrivals`; the mail itself stays unread until a unit consumes it). `wake_at` is
+        null while owned. SKIP LOCKED; oldest due first, then the rung ones by id.
         """
 
     async def reclaim(self, saga: UUID, worker: UUID) -> Claimed | None:
@@ -186,6 +196,13 @@ class Store(Protocol):
 
     async def hand_back(self, worker: UUID, sagas: Sequence[UUID]) -> None:
         """Give up owned sagas unchanged; they are runnable at once by anybody."""
+
+    async def rest(self, saga: UUID, worker: UUID, claimed: Claimed) -> bool:
+        """Give up a claimed saga for which there is nothing to do, unchanged: asleep until due or rung.
+
+        `wake_at` becomes the record's `due_at`, `heard` the claim's arrivals. False, and nothing done:
+        a bell rang since (read the mail again: `reload`), or the lease is gone.
+        """
 
     async def give_back_starts(self, worker: UUID, messages: Sequence[UUID]) -> None:
         """Give up taken starts that were not begun."""
@@ -202,16 +219,21 @@ class Store(Protocol):
         """Write a batch, all or nothing, durable on return.
 
         Conditions, each of which refuses the member that fails it (`BatchRefused` names every loser found):
-          - STALE: the saga's row has `unit.before` as revision and `unit.epoch` as epoch, and `batch.worker` owns it;
+          - STALE: the saga's row has `unit.before` as revision and `unit.epoch` as epoch, and `batch.worker`
+            owns it;
           - ARRIVALS: where `unit.arrivals` is given, the row has it;
           - KNOWN: a `unit.start` whose id or (definition, key) is new (and an inserted saga's id is new);
           - TAKEN: every inbox row in `unit.consumes` is not done yet;
           - BUSY: an `optimistic` unit is a holder of every object in `admit` after the upsert;
           - VERSION: each change's object stands at `version - 1`.
-        Effects: saga rows inserted or updated (`heard` and `wake_at` set; owner cleared where `release`, else
-        `batch.worker`), log rows inserted, objects' queues changed by the net of `free` and `admit` and states by
+        Effects: saga rows inserted or updated (`heard` becomes `unit.arrivals` where that is given; where
+        `release`, owner null and `wake_at` the record's `due_at`, else owner `batch.worker` and `wake_at`
+        null), log rows inserted, objects' queues changed by the net of `free` and `admit` and states by
         `changes` in one upsert per object in key order (tickets grow), compensation rows upserted, inbox rows
-        consumed and posted (a repeated id is ignored), outbox rows inserted, the chain's head moved.
+        consumed and posted (one whose id, or (definition, key), exists is ignored; posts that are no starts
+        are rung by `ring`), outbox rows inserted (a repeat is ignored), the chain's head moved.
+        All `free` of a batch apply to an object's queue as it was; then the `admit` append, in the units'
+        order. A place is identified by mode and saga; its `since` is the unit's `record.updated_at`.
 
         Raises:
             BatchRefused: see above. HeadMoved: the chain is not at `batch.head` with its epoch.
@@ -227,12 +249,12 @@ class Store(Protocol):
         rows: Sequence[OwnRow],
         compose: Callable[[Mapping[str, RowImages]], Unit],
     ) -> tuple[Written, ChainHead]:
-        """One unit together with statements on the user's own tables, in one transaction on a chain of its own.
+        """One unit and statements on the user's own tables, in one transaction on a chain of its own.
 
         First each row is locked and read, its statements run (under a lock time-out; on PostgreSQL the
         transaction carries `sagacity.saga`, which the guard trigger lets pass), and read again; a row without
-        statements gets a no-op update where its table is guarded. Then `compose` makes the unit from the images
-        and the engine's part is written as in `write`.
+        statements gets a no-op update where its table is guarded. Then `compose` makes the unit from the
+        images (it may be called in another thread) and the engine's part is written as in `write`.
 
         Raises:
             OwnTableError: a statement failed. Otherwise as `write`.
@@ -296,7 +318,9 @@ class Store(Protocol):
     async def effects_of(self, saga: UUID) -> list[Any]:
         """The compensation rows of a saga as `Effect` records, by n."""
 
-    async def erase(self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID) -> ChainHead:
+    async def erase(
+        self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID
+    ) -> ChainHead:
         """Set `data` of those lines to null together with `unit`'s `erased` line, in one transaction."""
 
     async def load(
@@ -324,7 +348,7 @@ class Store(Protocol):
     # --- waking ---------------------------------------------------------------------------------
 
     async def hint(self) -> None:
-        """Tell other processes that there may be something to claim (coalesced by the caller; may be lost)."""
+        """Tell other processes that there may be something to claim; may be lost. The caller coalesces."""
 
     async def hinted(self) -> None:
         """Return when a hint arrived since the last call. Polling stands behind it."""

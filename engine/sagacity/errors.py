@@ -21,14 +21,15 @@
     │   └── MissingExternal
     └── StepError              raised by user code inside a step to say how it failed
         ├── Refused
-        └── Unavailable
+        ├── Unavailable
+        └── Later
 
 Each message names what was wrong and the fix; fields carry the same for programs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 
@@ -177,3 +178,17 @@ class Unavailable(StepError):
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Later(StepError):
+    """Nothing is wrong, but it is too early: the step asks to be tried again.
+
+    Args:
+        until: when at the latest.
+        signal: a signal that makes it due at once, if given.
+    """
+
+    def __init__(self, message: str, *, until: datetime, signal: str | None = None) -> None:
+        super().__init__(message)
+        self.until = until
+        self.signal = signal

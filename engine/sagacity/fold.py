@@ -124,6 +124,7 @@ def _armed(record: Record, line: L.Intent | L.Spawned, undo: str | None, safe: b
         key=line.key,
         undo=undo,
         safe_on_nothing=safe,
+        children=line.children if isinstance(line, L.Spawned) else (),
     )
     return (*record.effects, effect)
 
@@ -184,12 +185,13 @@ def _failed(record: Record, line: L.Failed) -> _Changes:
         step=line.step,
         visit=line.visit,
         attempt=line.attempt,
-        phase=Phase.OPEN if line.retry_at is None else Phase.RETRY,
+        phase=Phase.GAVE_UP if line.retry_at is None else Phase.RETRY,
         since=old.since if old else line.at,
         due_at=line.retry_at,
         error=line.error,
         unknown=unknown,
-        base=old.base if old else 0,
+        base=(old.base if old else 0) + (0 if line.counts else 1),
+        signal=line.signal,
     )
     changes: _Changes = {"visits": {**record.visits, line.step: line.visit}, **_up(record)}
     if line.retry_at is not None or unknown:
@@ -213,7 +215,7 @@ def _not_tried(record: Record, line: L.NotTried) -> _Changes:
     old = record.run_of(line.step)
     if old is None:
         return {}
-    run = replace(old, phase=Phase.RETRY, due_at=line.at)
+    run = replace(old, phase=Phase.RETRY, due_at=line.at, base=old.base + 1)
     effects = record.effects if old.unknown else _voided(record, line.step, line.visit, None)
     return {"runs": _with_run(record, run), "effects": effects, **_up(record)}
 
@@ -251,7 +253,8 @@ def _child_ended(record: Record, line: L.ChildEnded) -> _Changes:
 
 
 def _cancel_asked(record: Record, line: L.CancelAsked) -> _Changes:
-    return {"cancelling": record.cancelling or line.reason, **_up(record)}
+    restarting = record.restarting or (line.restart and record.cancelling is None)
+    return {"cancelling": record.cancelling or line.reason, "restarting": restarting, **_up(record)}
 
 
 def _compensating(record: Record, line: L.Compensating) -> _Changes:
@@ -348,6 +351,7 @@ def _restarted(record: Record, line: L.Restarted) -> _Changes:
         **_ended(Status.RUNNING, None),
         "state": line.state,
         "backward": False,
+        "restarting": False,
         "results": {},
         "restarts": record.restarts + 1,
     }

@@ -109,6 +109,8 @@ class Failed(Line):
     Attributes:
         landed: whether its effect happened outside: no, yes, unknown, or none (it has no effect).
         retry_at: when it is tried again; None: it gave up.
+        counts: the retry policy counts this attempt (not so when a worker was lost).
+        signal: a signal that makes the next attempt due at once (the step asked to be woken by it).
     """
 
     kind: ClassVar[str] = "failed"
@@ -118,6 +120,8 @@ class Failed(Line):
     error: str
     landed: Literal["no", "yes", "unknown", "none"]
     retry_at: datetime | None
+    counts: bool = True
+    signal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,12 +195,16 @@ class ChildEnded(Line):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAsked(Line):
-    """Somebody asked for a cancel; it takes effect once no effect's outcome is open."""
+    """Somebody asked for a cancel; it takes effect once no effect's outcome is open.
+
+    `restart`: the saga is a lock cycle's victim and starts anew once it is back.
+    """
 
     kind: ClassVar[str] = "cancel_asked"
     reason: str
     actor: str | None
     message: UUID | None
+    restart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,7 @@ class Phase(StrEnum):
 
     OPEN = "open"  # intent written, outcome not recorded
     RETRY = "retry"  # failed, due again at `due_at`
+    GAVE_UP = "gave_up"  # out of attempts, and its effect may have landed
     CHILDREN = "children"  # its child sagas have not all ended
 
 
@@ -103,7 +104,8 @@ class Run:
         since: when the first attempt began.
         due_at: when the next attempt may begin; None unless `phase` is RETRY.
         unknown: an effect of an earlier attempt may have landed.
-        base: attempts made before an operator's retry; the retry policy counts from there.
+        base: attempts that the retry policy does not count (before an operator's retry, lost workers).
+        signal: a signal that makes it due before `due_at` (the step asked for it).
         children: ids of child sagas that this step started.
     """
 
@@ -116,6 +118,7 @@ class Run:
     error: str | None = None
     unknown: bool = False
     base: int = 0
+    signal: str | None = None
     children: tuple[UUID, ...] = ()
 
 
@@ -141,6 +144,7 @@ class Effect:
         landed: it is known to have happened, whatever became of it since.
         result: what the step returned (JSON null until it landed).
         undo_due_at: when a failed undo may be tried again.
+        children: for a step that starts child sagas: which ones; undoing it is undoing them.
     """
 
     n: int
@@ -156,6 +160,7 @@ class Effect:
     undo_since: datetime | None = None
     undo_due_at: datetime | None = None
     error: str | None = None
+    children: tuple[UUID, ...] = ()
 
     @property
     def undo_key(self) -> str:
@@ -224,6 +229,7 @@ class Record:
         results: step or wait name → canonical JSON of its latest result.
         locked: all of `locks` are granted.
         cancelling: why it is to go back as soon as no effect's outcome is open; None: it is not.
+        restarting: once it is back it starts anew (a deadlock's victim).
         backward: it is going back (`compensating`, or stuck on the way).
         pivoted: the point of no return is behind.
         restarts: how often it was rolled back to the start as a deadlock's victim.
@@ -259,6 +265,7 @@ class Record:
     waits: tuple[Wait, ...] = ()
     restores: tuple[Restore, ...] = ()
     cancelling: str | None = None
+    restarting: bool = False
     backward: bool = False
     pivoted: bool = False
     restarts: int = 0

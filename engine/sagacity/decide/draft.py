@@ -1,0 +1,240 @@
+"""The unit that is being made: lines are added, the record follows, nothing is written yet.
+
+A draft lives from one commit of its saga to the next. Whatever the decisions add to it goes
+to the database together or not at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sagacity.definition.flow import Flow, Step, Undo
+from sagacity.definition.participant import Participant
+from sagacity.fold import begun, fold
+from sagacity.ids import derived_id
+from sagacity.model import lines as L
+from sagacity.model.canonical import canonical
+from sagacity.model.record import Effect, Lock, Record, Status, WaitsFor
+from sagacity.model.unit import Message, Notice, ObjectChange, Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What decisions about one definition's sagas need beside the record.
+
+    Attributes:
+        participants: participant classes by type.
+        notices: whether ends are put into the outbox.
+    """
+
+    flow: Flow
+    participants: Mapping[str, type[Participant]]
+    tenant: str
+    lane: str
+    notices: bool = False
+
+    def key(self, saga: UUID, step: str, visit: int) -> str:
+        """The idempotency key of a step's effect: the same on every attempt, another on every visit."""
+        base = f"{self.tenant}:{self.lane}:{saga}:{step}"
+        return base if visit == 1 else f"{base}:{visit}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStep:
+    """Run a step's function. `settle`: an earlier attempt's effect may have landed, so ask the probe first."""
+
+    step: Step
+    visit: int
+    attempt: int
+    key: str
+    settle: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunUndo:
+    """Run the compensation of an effect. `result` None: the outcome is unknown."""
+
+    effect: Effect
+    undo: Undo
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """What to do next, once the draft's lines are written where that is needed.
+
+    Attributes:
+        steps: steps to run now.
+        undo: the compensation to run now.
+        finish: the end is reached: apply what is staged (or restore) and commit.
+        restore_check: a rollback after commit must look at the objects before it undoes anything.
+        sleep: what to wait for when nothing else is to be done; None: something is in flight or `rest`.
+        due_at: when a sleeper moves by itself.
+        rest: the saga is at an end, or stuck.
+        restart: it is back at its start and takes its locks anew.
+    """
+
+    steps: tuple[RunStep, ...] = ()
+    undo: RunUndo | None = None
+    finish: bool = False
+    restore_check: bool = False
+    sleep: WaitsFor | None = None
+    due_at: datetime | None = None
+    rest: bool = False
+    restart: bool = False
+
+    @property
+    def intends(self) -> bool:
+        """Something leaves the process, so what the draft says must be durable first."""
+        return self.undo is not None or any(run.step.effectful for run in self.steps)
+
+
+class Draft:
+    """One saga's unit in the making."""
+
+    __slots__ = ("_admits", "_before", "_changes", "_posts", "consumed", "lines", "mail", "record", "scope")
+
+    def __init__(self, scope: Scope, record: Record, mail: Sequence[Message]) -> None:
+        self.scope = scope
+        self._before: Record | None = record
+        self.record = record
+        self.mail = list(mail)
+        self.lines: list[L.Line] = []
+        self.consumed: list[UUID] = []
+        self._admits: list[Lock] = []
+        self._changes: list[ObjectChange] = []
+        self._posts: list[Message] = []
+
+    @classmethod
+    def first(cls, scope: Scope, saga: UUID, line: L.Started, mail: Sequence[Message] = ()) -> "Draft":
+        """The draft of a saga that is not stored yet."""
+        draft = cls(scope, begun(saga, line), mail)
+        draft._before = None
+        draft.lines.append(line)
+        return draft
+
+    @property
+    def flow(self) -> Flow:
+        return self.scope.flow
+
+    def add(self, line: L.Line) -> None:
+        """Something happened."""
+        self.lines.append(line)
+        self.record = fold(self.record, line)
+
+    def consume(self, message: Message) -> None:
+        """The unit marks this inbox row done."""
+        self.mail.remove(message)
+        self.consumed.append(message.id)
+
+    def admit(self, locks: Sequence[Lock]) -> None:
+        """The unit queues for these locks."""
+        self._admits.extend(locks)
+
+    def change(self, change: ObjectChange) -> None:
+        """The unit gives a participant a new state."""
+        self._changes.append(change)
+
+    def post(self, message: Message) -> None:
+        """The unit sends this to another saga."""
+        self._posts.append(message)
+
+    @property
+    def admits(self) -> bool:
+        return bool(self._admits)
+
+    def mark(self) -> tuple[int, ...]:
+        """Where the draft stands, for `back_to`."""
+        return (
+            len(self.lines),
+            len(self.consumed),
+            len(self._admits),
+            len(self._changes),
+            len(self._posts),
+        )
+
+    def back_to(self, mark: tuple[int, ...], record: Record) -> None:
+        """Forget what was added since `mark`, when `record` stood."""
+        for items, size in zip(
+            (self.lines, self.consumed, self._admits, self._changes, self._posts), mark, strict=True
+        ):
+            del items[size:]  # type: ignore[attr-defined]
+        self.record = record
+
+    def unit(
+        self,
+        *,
+        epoch: int,
+        arrivals: int | None = None,
+        release: bool = False,
+        optimistic: bool = False,
+        start: Message | None = None,
+    ) -> Unit:
+        """The unit as it is to be written; the draft is left as it is."""
+        before, record = self._before, self.record
+        held = before.locks if before is not None else ()
+        known = before.effects if before is not None else ()
+        free = () if record.locks else tuple(Lock(object=h.object, mode=h.mode) for h in held)
+        return Unit(
+            record=record,
+            before=before.revision if before is not None else None,
+            epoch=epoch,
+            arrivals=arrivals,
+            release=release,
+            lines=tuple(self.lines),
+            admit=tuple(self._admits),
+            optimistic=optimistic,
+            free=free,
+            changes=tuple(self._changes),
+            effects=tuple(e for n, e in enumerate(record.effects) if n >= len(known) or known[n] is not e),
+            start=start,
+            consumes=tuple(self.consumed),
+            posts=(*self._posts, *self._to_parent()),
+            notices=self._notices(),
+        )
+
+    def _to_parent(self) -> tuple[Message, ...]:
+        record = self.record
+        if record.parent is None or not record.status.final:
+            return ()
+        return (
+            Message(
+                id=derived_id(record.parent, record.id, "ended"),
+                kind="child",
+                saga=record.parent,
+                name=record.parent_step,
+                data=canonical({"child": str(record.id), "status": record.status.value}),
+                arrived_at=record.updated_at,
+            ),
+        )
+
+    def _notices(self) -> tuple[Notice, ...]:
+        if not self.scope.notices:
+            return ()
+        record = self.record
+        first = record.seq - len(self.lines)
+        return tuple(
+            Notice(
+                key=str(record.id),
+                saga=record.id,
+                seq=seq,
+                kind=line.kind,
+                data=canonical(
+                    {
+                        "definition": record.definition,
+                        "key": record.key,
+                        "status": record.status.value,
+                        "reason": record.reason,
+                        "at": line.at,
+                    }
+                ),
+            )
+            for seq, line in enumerate(self.lines, first)
+            if isinstance(line, (L.Committed, L.RolledBack, L.Stuck))
+        )
+
+
+def ended(record: Record) -> bool:
+    """No decision moves it any more: it is final, or an operator must act."""
+    return record.status.final or record.status is Status.STUCK

@@ -1,0 +1,171 @@
+"""What a saga does next, forward or back: the one pure function that every claim, answer and bell ends in.
+
+First what has arrived is taken in (acts, children's ends, signals, deadlines) until the machine
+stands still; then steps are started, or the saga goes to sleep, or it is at its end.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sagacity.decide import backward
+from sagacity.decide.acts import take_acts
+from sagacity.decide.draft import Draft, Moves, RunStep, ended
+from sagacity.decide.outcomes import join_children, lost
+from sagacity.decide.waits import take_waits
+from sagacity.definition.flow import Step
+from sagacity.definition.table import Facts, is_final, joined, next_steps
+from sagacity.model import lines as L
+from sagacity.model.record import Held, Lock, Phase, Run, WaitsFor
+
+_MAX_MOVES = 1_000
+
+
+def advance(draft: Draft, *, now: datetime, busy: frozenset[str] = frozenset(), holding: bool = False) -> Moves:
+    """Add to the draft what follows now, and say what to do.
+
+    Args:
+        now: the database's instant.
+        busy: steps (or `undo`) that are being executed by this process for this saga.
+        holding: the saga stands first in all queues it is in.
+    """
+    take_acts(draft, now)
+    record = draft.record
+    if ended(record):
+        return Moves(rest=True)
+    if not record.locked and not (record.backward and record.rolls_back is None):
+        if record.cancelling is not None and not record.effects and not busy:
+            draft.add(L.RolledBack(reason=record.cancelling, at=now))
+            return Moves(rest=True)
+        if record.cancelling is None or record.rolls_back is not None:
+            if not holding:
+                return Moves(sleep=WaitsFor.LOCK)
+            draft.add(L.Granted(at=now))
+            if record.rolls_back is not None:
+                return Moves(restore_check=True)
+    if draft.record.backward:
+        return backward.advance(draft, now=now, busy=busy)
+    if draft.record.cancelling is None:
+        moves = _forward(draft, now, busy)
+        if moves is not None:
+            return moves
+    return backward.turn(draft, now=now, busy=busy)
+
+
+def _forward(draft: Draft, now: datetime, busy: frozenset[str]) -> Moves | None:
+    """None: something happened that makes it go back."""
+    for _ in range(_MAX_MOVES):
+        if draft.record.cancelling is not None or draft.record.backward:
+            return None
+        record = draft.record
+        done = joined(draft.flow, record.state)
+        if done is not None:
+            draft.add(L.Joined(of=done[0], state=done[1], at=now))
+        elif is_final(draft.flow, record.state):
+            return Moves(finish=not busy)
+        elif not (_children(draft, now) or take_waits(draft, now)):
+            return _start(draft, now, busy)
+    draft.add(
+        L.CancelAsked(
+            reason=f"the machine moved {_MAX_MOVES} times without doing anything",
+            actor=None,
+            message=None,
+            at=now,
+        )
+    )
+    return None
+
+
+def _children(draft: Draft, now: datetime) -> bool:
+    for run in draft.record.runs:
+        if run.phase is Phase.CHILDREN and join_children(draft, draft.flow.steps[run.step], run, now):
+            return True
+    return False
+
+
+def _start(draft: Draft, now: datetime, busy: frozenset[str]) -> Moves | None:
+    """Start what can be started; nothing moves the machine here."""
+    record = draft.record
+    facts = Facts(draft.flow, record.input, record.results)
+    begin: list[RunStep] = []
+    for step in next_steps(draft.flow, record.state, facts):
+        if step.name in busy:
+            continue
+        run = record.run_of(step.name)
+        if run is not None and run.phase is Phase.OPEN:
+            lost(draft, step, run, now)
+            run = draft.record.run_of(step.name)
+        if run is not None and not _due(draft, run, now):
+            continue
+        late = _late_locks(draft, step, facts)
+        if late:
+            draft.admit(tuple(Lock(object=h.object, mode=h.mode) for h in late))
+            draft.add(L.Locked(locks=late, granted=False, at=now))
+            return Moves(sleep=WaitsFor.LOCK)
+        begin.append(_begin(draft, step, run, now))
+    if begin:
+        return Moves(steps=tuple(begin))
+    return Moves() if busy else _sleep(draft)
+
+
+def _due(draft: Draft, run: Run, now: datetime) -> bool:
+    if run.phase is not Phase.RETRY or run.due_at is None:
+        return False
+    if run.due_at <= now:
+        return True
+    woken = next((m for m in draft.mail if m.kind == "signal" and m.name == run.signal), None)
+    if run.signal is None or woken is None:
+        return False
+    draft.consume(woken)
+    return True
+
+
+def _late_locks(draft: Draft, step: Step, facts: Facts) -> tuple[Held, ...]:
+    if step.late_locks is None:
+        return ()
+    held = {lock.object for lock in draft.record.locks}
+    wanted = facts.call(step.late_locks, step.late_params)
+    return tuple(
+        Held(object=lock.object, mode=lock.mode, late=True)
+        for lock in sorted(wanted, key=lambda lock: lock.object)
+        if lock.object not in held
+    )
+
+
+def _begin(draft: Draft, step: Step, run: Run | None, now: datetime) -> RunStep:
+    """One attempt; for an effect its intent, which registers the compensation, is written first."""
+    record = draft.record
+    visit = run.visit if run is not None else record.visits.get(step.name, 0) + 1
+    attempt = run.attempt + 1 if run is not None else 1
+    key = draft.scope.key(record.id, step.name, visit)
+    if step.effectful:
+        draft.add(
+            L.Intent(
+                step=step.name,
+                visit=visit,
+                attempt=attempt,
+                external=step.external or "",
+                key=key,
+                undo=step.undo.name if step.undo is not None else None,
+                safe_on_nothing=step.undo is not None and step.undo.safe_on_nothing,
+                at=now,
+            )
+        )
+    settle = run is not None and run.unknown
+    return RunStep(step=step, visit=visit, attempt=attempt, key=key, settle=settle)
+
+
+def _sleep(draft: Draft) -> Moves:
+    """Nothing to do now: what would move it, and when by itself."""
+    record = draft.record
+    reasons: list[tuple[datetime, WaitsFor]] = [(w.until, w.kind) for w in record.waits]
+    reasons += [(r.due_at, WaitsFor.RETRY) for r in record.runs if r.due_at is not None]
+    if any(run.phase is Phase.CHILDREN for run in record.runs):
+        due = min((at for at, _ in reasons), default=None)
+        return Moves(sleep=WaitsFor.CHILD, due_at=due)
+    if not reasons:
+        return Moves(rest=True)
+    first: Callable[[tuple[datetime, WaitsFor]], datetime] = lambda reason: reason[0]  # noqa: E731
+    due, kind = min(reasons, key=first)
+    if kind is not WaitsFor.RETRY:
+        kind = next((k for _, k in reasons if k is not WaitsFor.TIMER), kind)
+    return Moves(sleep=kind, due_at=due)

@@ -1,0 +1,111 @@
+"""Signals, approvals, timers and their deadlines: what moves a saga from outside, or when nothing comes."""
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from sagacity.decide.acts import refuse
+from sagacity.decide.draft import Draft
+from sagacity.definition.flow import CANCEL, Await
+from sagacity.definition.table import Facts, fire
+from sagacity.model import lines as L
+from sagacity.model.canonical import NULL, Json, canonical, loaded
+from sagacity.model.record import Wait, WaitsFor
+from sagacity.model.unit import Message
+
+
+def take_waits(draft: Draft, now: datetime) -> bool:
+    """Begin to listen where the machine stands, and take in the first thing that came. True: it moved."""
+    for leaf in draft.record.state:
+        if draft.flow.awaits_at.get(leaf):
+            _listen(draft, leaf, now)
+    for wait in draft.record.waits:
+        awaited = draft.flow.awaits[wait.name]
+        for message in [m for m in draft.mail if m.kind == "signal" and m.name == wait.signal]:
+            if wait.signal is not None and _arrived(draft, wait, awaited, message, now):
+                return True
+        if wait.until <= now:
+            _timed_out(draft, wait, awaited, now)
+            return True
+    return False
+
+
+def _listen(draft: Draft, leaf: str, now: datetime) -> None:
+    heard = {wait.name for wait in draft.record.waits if wait.state == leaf}
+    waits = tuple(
+        Wait(name=a.name, state=leaf, kind=a.kind, signal=a.signal, until=now + a.within)
+        for a in draft.flow.awaits_at[leaf]
+        if a.name not in heard
+    )
+    if waits:
+        draft.add(L.Awaiting(waits=waits, at=now))
+
+
+def _arrived(draft: Draft, wait: Wait, awaited: Await, message: Message, now: datetime) -> bool:
+    """True: the signal was taken and the saga moved."""
+    data = _checked(draft, awaited, message, now)
+    if data is None:
+        return False
+    event = awaited.event or CANCEL
+    if awaited.kind is WaitsFor.APPROVAL and not _approved(data):
+        event = awaited.otherwise or CANCEL
+    record = draft.record
+    state: tuple[str, ...] | None = record.state
+    if event != CANCEL:
+        results = {**record.results, awaited.name: data}
+        state = fire(draft.flow, record.state, event, Facts(draft.flow, record.input, results))
+        if state is None:
+            refuse(draft, message, f"no guard of {event!r} lets it pass", now)
+            return False
+    draft.consume(message)
+    draft.add(
+        L.Signalled(
+            wait=wait.name,
+            signal=message.name or "",
+            message=message.id,
+            data=data,
+            actor=message.actor,
+            state=state or record.state,
+            at=now,
+        )
+    )
+    if event == CANCEL:
+        draft.add(L.CancelAsked(reason=_reason(awaited, data), actor=message.actor, message=None, at=now))
+    return True
+
+
+def _checked(draft: Draft, awaited: Await, message: Message, now: datetime) -> Json | None:
+    """What the signal carries, validated; None: it does not fit and was refused."""
+    try:
+        value = awaited.data.validate_json(message.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "data"
+        refuse(draft, message, f"what it carries does not fit {awaited.name!r}: {place}: {first['msg']}", now)
+        return None
+    return canonical(awaited.data.dump_python(value)) if value is not None else NULL
+
+
+def _approved(data: Json) -> bool:
+    value = loaded(data)
+    return bool(value.get("approved", False)) if isinstance(value, dict) else bool(value)
+
+
+def _reason(awaited: Await, data: Json) -> str:
+    value = loaded(data)
+    said = value.get("reason") if isinstance(value, dict) else None
+    what = f"{awaited.signal} was refused" if awaited.kind is WaitsFor.APPROVAL else str(awaited.signal)
+    return f"{what}: {said}" if said else what
+
+
+def _timed_out(draft: Draft, wait: Wait, awaited: Await, now: datetime) -> None:
+    record = draft.record
+    event = awaited.event if awaited.kind is WaitsFor.TIMER else awaited.otherwise
+    state: tuple[str, ...] | None = record.state
+    if event is not None and event != CANCEL:
+        state = fire(draft.flow, record.state, event, Facts(draft.flow, record.input, record.results))
+    draft.add(L.TimedOut(wait=wait.name, state=state or record.state, at=now))
+    if event is None or event == CANCEL or state is None:
+        what = f"{wait.signal} did not arrive" if wait.signal else f"{wait.name} passed"
+        reason = f"{what} until {wait.until.isoformat(timespec='seconds')}"
+        draft.add(L.CancelAsked(reason=reason, actor=None, message=None, at=now))

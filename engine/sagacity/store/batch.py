@@ -1,0 +1,317 @@
+"""A batch as Core statements, for a database where one writer has the file to itself.
+
+The transaction holds the write lock before the first look, so the conditions can be read and
+judged in Python, every loser be named, and only then anything be written: what is refused has
+changed nothing. PostgreSQL, where others write meanwhile, does the same in one statement.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection, Executable, Row, Table, bindparam, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from sagacity.model.canonical import NULL
+from sagacity.model.lines import SCHEMA_VERSION
+from sagacity.model.unit import (
+    Batch,
+    BatchRefused,
+    ChainHead,
+    HeadMoved,
+    Loss,
+    ObjectState,
+    Unit,
+    Written,
+)
+from sagacity.store import schema
+from sagacity.store.parts import ObjectMove, Parts, arrange
+from sagacity.store.rows import (
+    Scope,
+    Values,
+    effect_values,
+    log_values,
+    message_values,
+    notice_values,
+    object_state,
+    record_values,
+)
+
+Item = TypeVar("Item")
+
+CHUNK = 500
+"""Keys in one IN list."""
+
+_MUTABLE = (
+    *("state", "status", "waits_for", "reason", "paused", "revision", "seq", "updated_at", "due_at"),
+    *("schema_version", "memo", "owner", "heard", "wake_at"),
+)
+
+
+class _Object(NamedTuple):
+    """An object's row, as it is or as it will be."""
+
+    version: int
+    state: str
+    queue: tuple[str, ...]
+    tickets: int
+
+
+_ABSENT = _Object(0, NULL, (), 0)
+
+
+class _Seen(NamedTuple):
+    """What stands in the rows that a batch touches."""
+
+    sagas: dict[UUID, Row[Any]]
+    unread: frozenset[UUID]
+    starts: frozenset[UUID]
+    keys: frozenset[tuple[str | None, str | None]]
+    objects: dict[str, _Object]
+
+
+def chunked(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """`items` in pieces that fit into one IN list."""
+    for first in range(0, len(items), CHUNK):
+        yield items[first : first + CHUNK]
+
+
+def write(conn: Connection, scope: Scope, batch: Batch) -> Written:
+    """The whole of `Store.write`; the caller holds the write lock and ends the transaction.
+
+    Raises:
+        BatchRefused, HeadMoved: as in the contract; nothing was written.
+    """
+    parts = arrange(batch)
+    _check_head(conn, scope, batch.head)
+    seen = _look(conn, scope, parts)
+    after = {move.object: _moved(move, seen.objects.get(move.object)) for move in parts.objects}
+    losers = _losers(parts, seen, after, batch.worker)
+    if losers:
+        raise BatchRefused(losers)
+    _write_inbox(conn, scope, parts)
+    _write_sagas(conn, scope, parts, seen, batch.worker)
+    _write_objects(conn, scope, after)
+    _run(conn, _upsert(schema.compensation, ("saga", "n")), scope, [effect_values(*e) for e in parts.effects])
+    _run(conn, _plain(schema.log), scope, [log_values(row) for row in batch.rows])
+    _run(conn, _ignoring(schema.outbox), scope, [notice_values(scope, n) for n in parts.notices])
+    move_head(conn, scope, batch.new_head)
+    return Written(
+        arrivals={
+            unit.saga: seen.sagas[unit.saga].arrivals if unit.saga in seen.sagas else 0
+            for unit in batch.units
+        },
+        objects={object: _state(object, row) for object, row in after.items()},
+    )
+
+
+def move_head(conn: Connection, scope: Scope, head: ChainHead) -> None:
+    """Set where a chain stands."""
+    conn.execute(
+        update(schema.chain)
+        .where(scope.of(schema.chain), schema.chain.c.id == head.id)
+        .values(position=head.position, hash=head.hash)
+    )
+
+
+# --- looking ----------------------------------------------------------------------------------------
+
+
+def _check_head(conn: Connection, scope: Scope, head: ChainHead) -> None:
+    table = schema.chain
+    row = conn.execute(
+        select(table.c.epoch, table.c.position).where(scope.of(table), table.c.id == head.id)
+    ).one_or_none()
+    if row is None or (row.epoch, row.position) != (head.epoch, head.position):
+        raise HeadMoved(f"chain {head.id} does not stand at {head.position} with epoch {head.epoch}")
+
+
+def _look(conn: Connection, scope: Scope, parts: Parts) -> _Seen:
+    sagas, inbox, objects = schema.saga.c, schema.inbox.c, schema.object.c
+    ids = [unit.saga for unit in (*parts.inserted, *parts.updated)]
+    columns = (sagas.id, sagas.revision, sagas.epoch, sagas.owner, sagas.arrivals, sagas.heard)
+    found = _by_key(conn, scope, select(*columns), sagas.id, ids)
+    mail = _by_key(conn, scope, select(inbox.id, inbox.done), inbox.id, [c.id for c in parts.consumed])
+    known = _by_key(conn, scope, select(inbox.id), inbox.id, [start.id for start in parts.starts])
+    keyed = select(inbox.definition, inbox.key).where(schema.IS_START)
+    keys = _by_key(conn, scope, keyed, inbox.key, [start.key for start in parts.starts])
+    rows = _by_key(conn, scope, select(schema.object), objects.object, [m.object for m in parts.objects])
+    return _Seen(
+        sagas={row.id: row for row in found},
+        unread=frozenset(row.id for row in mail if not row.done),
+        starts=frozenset(row.id for row in known),
+        keys=frozenset((row.definition, row.key) for row in keys),
+        objects={row.object: _Object(row.version, row.state, row.queue, row.tickets) for row in rows},
+    )
+
+
+def _by_key(
+    conn: Connection, scope: Scope, query: Any, column: Any, keys: Sequence[Any]
+) -> Iterator[Row[Any]]:
+    for some in chunked(keys):
+        yield from conn.execute(query.where(scope.of(column.table), column.in_(some)))
+
+
+# --- judging ----------------------------------------------------------------------------------------
+
+
+def _moved(move: ObjectMove, row: _Object | None) -> _Object:
+    """The object's row after the batch: what was freed is out, what was admitted stands behind."""
+    before = row or _ABSENT
+    gone = frozenset(move.freed)
+    queue = [entry for entry in before.queue if entry[:37] not in gone]
+    tickets = before.tickets
+    for place in move.admitted:
+        tickets += 1
+        queue.append(f"{place.who}:{tickets}:{place.since}")
+    if move.version is None or move.state is None:
+        return _Object(before.version, before.state, tuple(queue), tickets)
+    return _Object(move.version, move.state, tuple(queue), tickets)
+
+
+def _losers(parts: Parts, seen: _Seen, after: dict[str, _Object], worker: UUID) -> dict[UUID, Loss]:
+    """Who fails a condition; where one saga fails several, the first in this order is told."""
+    losers: dict[UUID, Loss] = {}
+    for judge in (_stale(parts, seen, worker), _known(parts, seen), _taken(parts, seen)):
+        for saga, loss in judge:
+            losers.setdefault(saga, loss)
+    for move in parts.objects:
+        for saga in _busy(move, after[move.object]):
+            losers.setdefault(saga, Loss.BUSY)
+    for move in parts.objects:
+        stands = seen.objects.get(move.object, _ABSENT).version
+        if move.changer is not None and move.version != stands + 1:
+            losers.setdefault(move.changer, Loss.VERSION)
+    return losers
+
+
+def _stale(parts: Parts, seen: _Seen, worker: UUID) -> Iterator[tuple[UUID, Loss]]:
+    for unit in parts.updated:
+        row = seen.sagas.get(unit.saga)
+        if row is None or (row.revision, row.epoch, row.owner) != (unit.before, unit.epoch, worker):
+            yield unit.saga, Loss.STALE
+        elif unit.arrivals is not None and row.arrivals != unit.arrivals:
+            yield unit.saga, Loss.ARRIVALS
+
+
+def _known(parts: Parts, seen: _Seen) -> Iterator[tuple[UUID, Loss]]:
+    """Starts and inserted sagas that exist; of two starts with one key in a batch, the later one."""
+    keys = set(seen.keys)
+    for start in parts.starts:
+        if start.id in seen.starts or (start.definition, start.key) in keys:
+            yield start.saga, Loss.KNOWN
+        keys.add((start.definition, start.key))
+    for unit in parts.inserted:
+        if unit.saga in seen.sagas:
+            yield unit.saga, Loss.KNOWN
+
+
+def _taken(parts: Parts, seen: _Seen) -> Iterator[tuple[UUID, Loss]]:
+    for row in parts.consumed:
+        if row.id not in seen.unread:
+            yield row.saga, Loss.TAKEN
+
+
+def _busy(move: ObjectMove, row: _Object) -> Iterator[UUID]:
+    front = _front(row.queue)
+    for saga in move.optimistic:
+        if str(saga) not in front:
+            yield saga
+
+
+def _front(queue: Sequence[str]) -> frozenset[str]:
+    """Ids of the sagas that hold: the first entry, or the leading run of shared ones."""
+    if not queue or queue[0].startswith("x"):
+        return frozenset(entry[1:37] for entry in queue[:1])
+    shared = takewhile(lambda entry: entry.startswith("s"), queue)
+    return frozenset(entry[1:37] for entry in shared)
+
+
+# --- writing ----------------------------------------------------------------------------------------
+
+
+def _write_inbox(conn: Connection, scope: Scope, parts: Parts) -> None:
+    done = [{"row_id": row.id, "done": True} for row in parts.consumed]
+    _run_update(conn, schema.inbox, scope, done)
+    starts = [message_values(start, done=True, rung=True) for start in parts.starts]
+    _run(conn, _plain(schema.inbox), scope, starts)
+    posts = [message_values(post, done=False, rung=post.kind == "start") for post in parts.posts]
+    _run(conn, _ignoring(schema.inbox), scope, posts)
+
+
+def _write_sagas(conn: Connection, scope: Scope, parts: Parts, seen: _Seen, worker: UUID) -> None:
+    inserted = [
+        record_values(unit.record) | _lease(unit, 0, worker) | {"epoch": unit.epoch, "arrivals": 0}
+        for unit in parts.inserted
+    ]
+    _run(conn, _plain(schema.saga), scope, inserted)
+    updated = []
+    for unit in parts.updated:
+        values = record_values(unit.record) | _lease(unit, seen.sagas[unit.saga].heard, worker)
+        updated.append({"row_id": unit.saga} | {name: values[name] for name in _MUTABLE})
+    _run_update(conn, schema.saga, scope, updated)
+
+
+def _lease(unit: Unit, heard: int, worker: UUID) -> Values:
+    """Who owns the saga after the unit, and when it is next looked at."""
+    return {
+        "owner": None if unit.release else worker,
+        "wake_at": unit.record.due_at if unit.release else None,
+        "heard": heard if unit.arrivals is None else unit.arrivals,
+    }
+
+
+def _write_objects(conn: Connection, scope: Scope, after: dict[str, _Object]) -> None:
+    values = [
+        {"object": object, **row._asdict(), "schema_version": SCHEMA_VERSION} for object, row in after.items()
+    ]
+    _run(conn, _upsert(schema.object, ("object",)), scope, values)
+
+
+def _state(object: str, row: _Object) -> ObjectState:
+    return object_state(object, row.version, row.state, row.queue)
+
+
+def _run(conn: Connection, statement: Executable, scope: Scope, rows: Sequence[Values]) -> None:
+    if rows:
+        conn.execute(statement, [{"tenant": scope.tenant, "lane": scope.lane, **row} for row in rows])
+
+
+def _run_update(conn: Connection, table: Table, scope: Scope, rows: Sequence[Values]) -> None:
+    """Each of `rows` names its row by `row_id`; the other keys are the columns to set."""
+    if rows:
+        at = {"in_tenant": scope.tenant, "in_lane": scope.lane}
+        conn.execute(_by_id(table), [at | row for row in rows])
+
+
+# --- statements, built once ---------------------------------------------------------------------------
+
+
+def _kept(build: Callable[..., Executable]) -> Callable[..., Executable]:
+    return lru_cache(maxsize=None)(build)
+
+
+@_kept
+def _plain(table: Table) -> Executable:
+    return insert(table)
+
+
+@_kept
+def _ignoring(table: Table) -> Executable:
+    return insert(table).on_conflict_do_nothing()
+
+
+@_kept
+def _upsert(table: Table, key: tuple[str, ...]) -> Executable:
+    statement = insert(table)
+    scoped = ("tenant", "lane", *key)
+    rest = {column.name: statement.excluded[column.name] for column in table.c if column.name not in scoped}
+    return statement.on_conflict_do_update(index_elements=scoped, set_=rest)
+
+
+@_kept
+def _by_id(table: Table) -> Executable:
+    names = {"tenant": "in_tenant", "lane": "in_lane", "id": "row_id"}
+    return update(table).where(*(table.c[column] == bindparam(name) for column, name in names.items()))

@@ -1,0 +1,237 @@
+"""Who executes: workers, their chains, and the sagas they own.
+
+A lease stands on the worker's row alone. A saga has an owner and an epoch; every change of hands
+raises the epoch, and every write is fenced by it, so whoever lost a saga can no longer write it,
+however late its result comes.
+
+`now` is an instant or the database's own expression for it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
+
+from sagacity.errors import StoreError
+from sagacity.model.unit import ChainHead, Claimed, WorkerInfo
+from sagacity.store import inbox, schema
+from sagacity.store.rows import Scope, head_of, record_of, worker_of, worker_values
+
+Now = datetime | ColumnElement[datetime]
+
+_CHAIN = schema.chain
+_INBOX = schema.inbox
+_SAGA = schema.saga
+_WORKER = schema.worker
+
+
+# --- workers ----------------------------------------------------------------------------------------
+
+
+def register(conn: Connection, scope: Scope, worker: WorkerInfo) -> ChainHead:
+    """Enter a worker and give it a chain of its own.
+
+    Raises:
+        IntegrityError: the worker is registered already, or two made the same new chain: try again.
+    """
+    conn.execute(insert(_WORKER).values(scope.values | worker_values(worker)))
+    return open_chain(conn, scope, worker.id)
+
+
+def open_chain(conn: Connection, scope: Scope, worker: UUID) -> ChainHead:
+    """An idle chain, fenced, or a new one.
+
+    Raises:
+        IntegrityError: two made the same new chain: try again.
+    """
+    idle = (
+        select(_CHAIN.c.id)
+        .where(scope.of(_CHAIN), _CHAIN.c.owner.is_(None))
+        .order_by(_CHAIN.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    found = conn.scalar(idle)
+    if found is not None:
+        return _fenced(conn, scope, found, owner=worker)
+    last = conn.scalar(select(func.max(_CHAIN.c.id)).where(scope.of(_CHAIN))) or 0
+    head = ChainHead(id=last + 1, epoch=1, position=0, hash=b"")
+    conn.execute(
+        insert(_CHAIN).values(
+            **scope.values, id=head.id, owner=worker, epoch=head.epoch, position=0, hash=head.hash
+        )
+    )
+    return head
+
+
+def fence(conn: Connection, scope: Scope, chain: int) -> ChainHead:
+    """Epoch + 1 and read, in one statement.
+
+    Raises:
+        StoreError: no such chain.
+    """
+    return _fenced(conn, scope, chain)
+
+
+def _fenced(conn: Connection, scope: Scope, chain: int, **values: Any) -> ChainHead:
+    row = conn.execute(
+        update(_CHAIN)
+        .where(scope.of(_CHAIN), _CHAIN.c.id == chain)
+        .values(epoch=_CHAIN.c.epoch + 1, **values)
+        .returning(_CHAIN.c.id, _CHAIN.c.epoch, _CHAIN.c.position, _CHAIN.c.hash)
+    ).one_or_none()
+    if row is None:
+        raise StoreError(f"no chain {chain} in tenant {scope.tenant!r}, lane {scope.lane!r}")
+    return head_of(row)
+
+
+def heartbeat(conn: Connection, scope: Scope, worker: UUID, lease: timedelta, *, now: Now) -> bool:
+    """Prolong the lease; False: it was taken over."""
+    prolonged = (
+        update(_WORKER)
+        .where(scope.of(_WORKER), _WORKER.c.id == worker, _WORKER.c.alive)
+        .values(lease_until=now + lease)
+        .returning(_WORKER.c.id)
+    )
+    return conn.scalar(prolonged) is not None
+
+
+def unregister(conn: Connection, scope: Scope, worker: UUID, *, now: Now) -> None:
+    """A clean end: all it owns is handed back, its chains become idle."""
+    conn.execute(
+        update(_WORKER).where(scope.of(_WORKER), _WORKER.c.id == worker).values(alive=False, lease_until=now)
+    )
+    _let_go(conn, scope, worker, now=now)
+
+
+def take_over(conn: Connection, scope: Scope, *, now: Now) -> list[UUID]:
+    """Fence the workers whose lease ran out; returns their ids."""
+    dead = (
+        select(_WORKER.c.id)
+        .where(scope.of(_WORKER), _WORKER.c.alive, _WORKER.c.lease_until < now)
+        .order_by(_WORKER.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    ids = [row.id for row in conn.execute(dead)]
+    for worker in ids:
+        conn.execute(update(_WORKER).where(scope.of(_WORKER), _WORKER.c.id == worker).values(alive=False))
+        _let_go(conn, scope, worker, now=now)
+    return ids
+
+
+def _let_go(conn: Connection, scope: Scope, worker: UUID, *, now: Now) -> None:
+    """Starts, sagas and chains of a worker, in the order of locks that batches keep."""
+    taken = _in_order(
+        select(_INBOX.c.id).where(
+            scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by == worker
+        ),
+        _INBOX.c.id,
+    )
+    conn.execute(update(_INBOX).where(scope.of(_INBOX), _INBOX.c.id.in_(taken)).values(taken_by=None))
+    owned = _in_order(select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.owner == worker), _SAGA.c.id)
+    conn.execute(
+        update(_SAGA)
+        .where(scope.of(_SAGA), _SAGA.c.id.in_(owned))
+        .values(owner=None, epoch=_SAGA.c.epoch + 1, wake_at=now)
+    )
+    chains = _in_order(select(_CHAIN.c.id).where(scope.of(_CHAIN), _CHAIN.c.owner == worker), _CHAIN.c.id)
+    conn.execute(
+        update(_CHAIN)
+        .where(scope.of(_CHAIN), _CHAIN.c.id.in_(chains))
+        .values(owner=None, epoch=_CHAIN.c.epoch + 1)
+    )
+
+
+def _in_order(query: Select[Any], key: ColumnElement[Any]) -> Select[Any]:
+    """The keys of rows that are now locked, one after the other in key order."""
+    return select(query.order_by(key).with_for_update().cte("locked").c.id)
+
+
+def workers(conn: Connection, scope: Scope, *, now: Now) -> list[WorkerInfo]:
+    """Those whose lease holds, by id."""
+    query = select(_WORKER).where(scope.of(_WORKER), _WORKER.c.alive, _WORKER.c.lease_until > now)
+    return [worker_of(row) for row in conn.execute(query.order_by(_WORKER.c.id))]
+
+
+# --- sagas ------------------------------------------------------------------------------------------
+
+
+def claim(
+    conn: Connection, scope: Scope, worker: UUID, definitions: Sequence[str], *, limit: int, now: Now
+) -> list[Claimed]:
+    """Sagas that nobody owns and that are due or rung, now owned by `worker`."""
+    free = select(_SAGA.c.id).where(
+        scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, _SAGA.c.definition.in_(definitions)
+    )
+    due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(_SAGA.c.wake_at)
+    found = _owned(conn, scope, worker, due.limit(limit))
+    if len(found) < limit:
+        rung = free.where(schema.RUNG).order_by(_SAGA.c.id)
+        found += _owned(conn, scope, worker, rung.limit(limit - len(found)))
+    return _with_mail(conn, scope, found)
+
+
+def _owned(conn: Connection, scope: Scope, worker: UUID, wanted: Select[Any]) -> list[Any]:
+    """Rows of `wanted` that nobody else is taking, now the worker's, in the order wanted."""
+    ids = [row.id for row in conn.execute(wanted.with_for_update(skip_locked=True))]
+    if not ids:
+        return []
+    rows = {row.id: row for row in conn.execute(_taking(scope, worker).where(_SAGA.c.id.in_(ids)))}
+    return [rows[id] for id in ids if id in rows]
+
+
+def _taking(scope: Scope, worker: UUID) -> Any:
+    """Own what is free; the bells so far count as answered, for the mail is read now."""
+    return (
+        update(_SAGA)
+        .where(scope.of(_SAGA), schema.FREE)
+        .values(owner=worker, epoch=_SAGA.c.epoch + 1, wake_at=None, heard=_SAGA.c.arrivals)
+        .returning(*_SAGA.c)
+    )
+
+
+def reclaim(conn: Connection, scope: Scope, saga: UUID, worker: UUID) -> Claimed | None:
+    """That very saga, if nobody owns it."""
+    rows = list(conn.execute(_taking(scope, worker).where(_SAGA.c.id == saga)))
+    return next(iter(_with_mail(conn, scope, rows)), None)
+
+
+def reload(conn: Connection, scope: Scope, saga: UUID, worker: UUID, epoch: int) -> Claimed | None:
+    """An owned saga read again; None if the lease is gone."""
+    query = select(_SAGA).where(
+        scope.of(_SAGA), _SAGA.c.id == saga, _SAGA.c.owner == worker, _SAGA.c.epoch == epoch
+    )
+    return next(iter(_with_mail(conn, scope, list(conn.execute(query)))), None)
+
+
+def _with_mail(conn: Connection, scope: Scope, rows: Sequence[Any]) -> list[Claimed]:
+    """Claims from whole rows: their mail is read after their arrivals, so no bell is without its row."""
+    unread = inbox.mail(conn, scope, [row.id for row in rows]) if rows else {}
+    return [
+        Claimed(record=record_of(row), epoch=row.epoch, arrivals=row.arrivals, mail=unread.get(row.id, ()))
+        for row in rows
+    ]
+
+
+def hand_back(conn: Connection, scope: Scope, worker: UUID, sagas: Sequence[UUID], *, now: Now) -> None:
+    """Give up owned sagas unchanged; they are runnable at once."""
+    owned = select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.id.in_(sagas), _SAGA.c.owner == worker)
+    conn.execute(
+        update(_SAGA)
+        .where(scope.of(_SAGA), _SAGA.c.id.in_(_in_order(owned, _SAGA.c.id)))
+        .values(owner=None, wake_at=now)
+    )
+
+
+def rest(conn: Connection, scope: Scope, saga: UUID, worker: UUID, claimed: Claimed) -> bool:
+    """Give up a claimed saga unchanged, asleep until due or rung; False: a bell rang, or it is lost."""
+    asleep = (
+        update(_SAGA)
+        .where(scope.of(_SAGA), _SAGA.c.id == saga, _SAGA.c.owner == worker)
+        .where(_SAGA.c.epoch == claimed.epoch, _SAGA.c.arrivals == claimed.arrivals)
+        .values(owner=None, wake_at=_SAGA.c.due_at, heard=claimed.arrivals)
+        .returning(_SAGA.c.id)
+    )
+    return conn.scalar(asleep) is not None

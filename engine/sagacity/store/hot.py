@@ -15,6 +15,7 @@ comes back, nothing was there to update, and the gate refuses it like any other 
 
 import re
 from collections.abc import Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -27,7 +28,6 @@ from sagacity.model.unit import (
     Batch,
     BatchRefused,
     HeadMoved,
-    LogRow,
     Loss,
     ObjectState,
     Unit,
@@ -333,7 +333,7 @@ def arguments(scope: Scope, batch: Batch, parts: Parts) -> list[Any]:
         "mail": _mail(parts),
         "saga": [_saga(unit, batch.worker) for unit in sorted(batch.units, key=lambda unit: unit.saga)],
         "object": [_object(move) for move in parts.objects],
-        "log": [_line(row) for row in batch.rows],
+        "log": list(map(_LINE, batch.rows)),
         "effect": [_picked("effect", effect_values(saga, effect)) for saga, effect in parts.effects],
         "notice": [_picked("notice", notice_values(scope, notice)) for notice in parts.notices],
     }
@@ -345,8 +345,14 @@ def arguments(scope: Scope, batch: Batch, parts: Parts) -> list[Any]:
     return found
 
 
+# Getters in C: these run for every row of every batch.
+_LINE = attrgetter(*_ARRAYS["log"])
+_PICKED = {relation: itemgetter(*columns) for relation, columns in _ARRAYS.items()}
+
+
 def _picked(relation: str, values: Values) -> tuple[Any, ...]:
-    return tuple(values[column] for column in _ARRAYS[relation])
+    row: tuple[Any, ...] = _PICKED[relation](values)
+    return row
 
 
 def _mail(parts: Parts) -> list[tuple[Any, ...]]:
@@ -382,22 +388,6 @@ def _object(move: ObjectMove) -> tuple[Any, ...]:
         move.version,
         move.changer,
         " ".join(map(str, move.optimistic)),
-    )
-
-
-def _line(row: LogRow) -> tuple[Any, ...]:
-    return (
-        row.position,
-        row.saga,
-        row.seq,
-        row.kind,
-        row.object,
-        row.version,
-        row.schema_version,
-        row.at,
-        row.data,
-        row.digest,
-        row.hash,
     )
 
 

@@ -6,11 +6,12 @@ transaction must not hold it. So no message is ever lost between the two: a row 
 bell was rung.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, exists, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, bindparam, exists, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sagacity.errors import KeyTaken, NotFound
@@ -21,6 +22,7 @@ from sagacity.store.rows import Scope, Values, message_of, message_values
 
 _INBOX = schema.inbox
 _SAGA = schema.saga
+_CHUNK = 500
 
 
 def put(conn: Connection, scope: Scope, messages: Sequence[Message], *, ring: bool) -> list[Receipt]:
@@ -56,12 +58,12 @@ def _targets(conn: Connection, scope: Scope, messages: Sequence[Message]) -> fro
     wanted = {message.saga for message in messages if message.kind != "start"}
     if not wanted:
         return frozenset()
-    rows = conn.execute(select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.id.in_(wanted)))
-    alive = frozenset(row.id for row in rows)
+    known = select(_SAGA.c.id).where(scope.of(_SAGA))
+    alive = frozenset(row.id for row in _chunked(conn, known, _SAGA.c.id, sorted(wanted)))
     missing = wanted - alive - {message.saga for message in messages if message.kind == "start"}
     if missing:
-        starts = select(_INBOX.c.id).where(scope.of(_INBOX), schema.IS_START, _INBOX.c.id.in_(missing))
-        missing -= {row.id for row in conn.execute(starts)}
+        starts = select(_INBOX.c.id).where(scope.of(_INBOX), schema.IS_START)
+        missing -= {row.id for row in _chunked(conn, starts, _INBOX.c.id, sorted(missing))}
     if missing:
         raise NotFound(f"no saga {min(missing)} in tenant {scope.tenant!r}, lane {scope.lane!r}")
     return alive
@@ -83,12 +85,20 @@ def _known(conn: Connection, scope: Scope, messages: Sequence[Message]) -> _Know
     columns = select(
         *(_INBOX.c[name] for name in ("id", "kind", "saga", "definition", "key", "request_hash"))
     ).where(scope.of(_INBOX))
-    rows = list(conn.execute(columns.where(_INBOX.c.id.in_([message.id for message in messages]))))
     keys = [(message.key, message.definition) for message in messages if message.kind == "start"]
-    if keys:
-        by_key = columns.where(schema.IS_START, tuple_(_INBOX.c.key, _INBOX.c.definition).in_(keys))
-        rows.extend(conn.execute(by_key))
-    return _Known(rows)
+    pair = tuple_(_INBOX.c.key, _INBOX.c.definition)
+    return _Known(
+        chain(
+            _chunked(conn, columns, _INBOX.c.id, [message.id for message in messages]),
+            _chunked(conn, columns.where(schema.IS_START), pair, keys),
+        )
+    )
+
+
+def _chunked(conn: Connection, query: Select[Any], column: Any, keys: Sequence[Any]) -> Iterator[Row[Any]]:
+    """The rows whose `column` is among `keys`, asked for in lists that every database takes."""
+    for first in range(0, len(keys), _CHUNK):
+        yield from conn.execute(query.where(column.in_(keys[first : first + _CHUNK])))
 
 
 def _receipt(message: Message, known: _Known) -> Receipt | None:

@@ -18,6 +18,10 @@ CANCEL = "cancel"
 """What `otherwise=` and `awaits(...)` name to send the saga back."""
 
 
+NO_DEADLINE = timedelta(days=36_500)
+"""`within` of a wait without a deadline of its own: another wait of its state has one, which comes first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A state. `initial`: the children entered with it (all regions of a parallel state)."""
@@ -166,6 +170,7 @@ class Flow:
         start: leaf states entered at the beginning.
         steps_at: leaf state → steps whose event leaves it (or an ancestor of it), in declared order.
         awaits_at: leaf state → waits that listen there.
+        participants: the plain method: call it with `self` and the input.
         joins: node id → edges that fire when it is done (`done_state_<id>`).
         pivots_behind: leaf states that lie only behind a pivot.
         externals: names of all externals its steps and compensations take → class.
@@ -192,3 +197,4 @@ class Flow:
     module: str = ""
     doc: str = ""
     events_of_leaf: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pivots_behind: frozenset[str] = frozenset()

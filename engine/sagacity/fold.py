@@ -165,8 +165,9 @@ def _completed(record: Record, line: L.Completed) -> _Changes:
     effect = record.effect_of(line.step, line.visit)
     effects = record.effects
     if effect is not None:
-        landed = replace(effect, status=EffectStatus.LANDED, landed=True, result=line.result, error=None)
-        effects = _with_effect(record, landed)
+        status = EffectStatus.LANDED if line.landed else EffectStatus.VOID
+        done = replace(effect, status=status, landed=line.landed, result=line.result, error=None)
+        effects = _with_effect(record, done)
     return {
         "runs": _without_run(record, line.step),
         "effects": effects,
@@ -385,6 +386,7 @@ _FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
     L.RolledBack.kind: _rolled_back,
     L.Stuck.kind: _stuck,
     L.Retried.kind: _retried,
+    L.RollbackAsked.kind: _nothing,
     L.Restarted.kind: _restarted,
     L.Erased.kind: _nothing,
 }

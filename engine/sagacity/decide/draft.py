@@ -68,7 +68,6 @@ class Moves:
         steps: steps to run now.
         undo: the compensation to run now.
         finish: the end is reached: apply what is staged (or restore) and commit.
-        restore_check: a rollback after commit must look at the objects before it undoes anything.
         sleep: what to wait for when nothing else is to be done; None: something is in flight or `rest`.
         due_at: when a sleeper moves by itself.
         rest: the saga is at an end, or stuck.
@@ -78,7 +77,6 @@ class Moves:
     steps: tuple[RunStep, ...] = ()
     undo: RunUndo | None = None
     finish: bool = False
-    restore_check: bool = False
     sleep: WaitsFor | None = None
     due_at: datetime | None = None
     rest: bool = False

@@ -9,7 +9,7 @@ from sagacity.definition.participant import Participant, inverse_of, is_own_tabl
 from sagacity.errors import StepError
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL, Json
-from sagacity.model.record import Record, Restore, Staged
+from sagacity.model.record import EffectStatus, Record, Restore, Staged
 from sagacity.model.unit import ObjectChange, ObjectState
 
 Registry = Mapping[str, type[Participant]]
@@ -185,6 +185,12 @@ def _restored(
         own_table=own,
         at=at,
     )
+
+
+def needs_check(record: Record) -> bool:
+    """It is a rollback after commit that has undone nothing yet, and its locks are held."""
+    begun = any(e.undo_attempts or e.status is EffectStatus.UNDONE for e in record.effects)
+    return record.rolls_back is not None and record.locked and not record.status.final and not begun
 
 
 def check_restores(draft: Draft, states: Mapping[str, ObjectState], *, now: datetime) -> bool:

@@ -40,8 +40,6 @@ def advance(draft: Draft, *, now: datetime, busy: frozenset[str] = frozenset(), 
             if not holding:
                 return Moves(sleep=WaitsFor.LOCK)
             draft.add(L.Granted(at=now))
-            if record.rolls_back is not None:
-                return Moves(restore_check=True)
     if draft.record.backward:
         return backward.advance(draft, now=now, busy=busy)
     if draft.record.cancelling is None:

@@ -81,6 +81,7 @@ def complete(
             state=record.state if state is None else state,
             staged=outcome.staged,
             pivot=step.pivot,
+            landed=outcome.landed,
             at=now,
         )
     )

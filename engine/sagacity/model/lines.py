@@ -90,7 +90,10 @@ class Spawned(Line):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed(Line):
-    """A step ended well. `state` is the machine's state after it."""
+    """A step ended well. `state` is the machine's state after it.
+
+    `landed`: False where the step came to an end without making its effect (nothing to undo).
+    """
 
     kind: ClassVar[str] = "completed"
     step: str
@@ -100,6 +103,7 @@ class Completed(Line):
     state: tuple[str, ...]
     staged: tuple[Staged, ...] = ()
     pivot: bool = False
+    landed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +301,16 @@ class Retried(Line):
 
     kind: ClassVar[str] = "retried"
     reason: str | None
+    actor: str | None
+    message: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackAsked(Line):
+    """A committed saga is to be rolled back; saga `rollback` does it."""
+
+    kind: ClassVar[str] = "rollback_asked"
+    rollback: UUID
     actor: str | None
     message: UUID
 

@@ -9,9 +9,10 @@ from sagacity.model.record import Staged
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The step's function returned `result`."""
+    """The step's function returned `result`. `landed`: its effect, if it has one, was made."""
 
     result: Json = NULL
+    landed: bool = True
     staged: tuple[Staged, ...] = ()
 
 

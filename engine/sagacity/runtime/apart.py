@@ -1,0 +1,79 @@
+"""Commits that touch the user's own tables: each in a transaction, on a connection and a chain of its own.
+
+In the group, one slow statement of a user would hold up everybody's commit; apart, it holds
+up its own saga only.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+from sagacity.clock import Clock
+from sagacity.errors import StoreUnavailable
+from sagacity.model.unit import BatchRefused, ChainHead, HeadMoved, OutcomeUnknown, Unit, Written
+from sagacity.runtime.committer import Ack, Lost, fenced, next_holders
+from sagacity.store.base import OwnRow, RowImages, Store
+
+Compose = Callable[[Mapping[str, RowImages]], Unit]
+
+
+class Apart:
+    """A few chains, each written by one commit at a time; made when first needed."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        worker: UUID,
+        clock: Clock,
+        chains: int,
+        freed: Callable[[set[UUID]], None],
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._slots = asyncio.Semaphore(chains)
+        self._idle: list[ChainHead] = []
+        self._freed = freed
+
+    async def submit(self, saga: UUID, rows: Sequence[OwnRow], compose: Compose) -> Ack:
+        """Run the statements of `rows` and write the unit that `compose` makes of their images.
+
+        Raises:
+            Lost: the unit was refused. OwnTableError: a statement failed; nothing was written.
+        """
+        async with self._slots:
+            head = self._idle.pop() if self._idle else await self._store.open_chain(self._worker)
+            try:
+                ack, head = await self._write(head, saga, rows, compose)
+            finally:
+                self._idle.append(head)
+            return ack
+
+    async def _write(
+        self, head: ChainHead, saga: UUID, rows: Sequence[OwnRow], compose: Compose
+    ) -> tuple[Ack, ChainHead]:
+        made: list[Unit] = []
+
+        def composed(images: Mapping[str, RowImages]) -> Unit:
+            made.append(compose(images))
+            return made[-1]
+
+        while True:
+            try:
+                written, head = await self._store.write_with_rows(
+                    head=head, worker=self._worker, saga=saga, rows=rows, compose=composed
+                )
+            except BatchRefused as refused:
+                raise Lost(next(iter(refused.losers.values()))) from None
+            except OutcomeUnknown:
+                before, head = head.position, await fenced(self._store, self._clock, head)
+                if head.position == before:
+                    continue
+                written = Written(arrivals={}, objects={})
+            except HeadMoved:
+                raise StoreUnavailable(f"chain {head.id} was taken over: the lease had run out") from None
+            woken = next_holders(made[-1], written.objects) - {saga}
+            if woken:
+                self._freed(woken)
+            return Ack(arrivals=written.arrivals.get(saga), objects=written.objects), head

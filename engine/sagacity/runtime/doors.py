@@ -1,0 +1,94 @@
+"""Doors: what a step gets in place of an external, and the only way through which it reaches the world.
+
+A door lets one effect out per step, hands it the idempotency key, and remembers what became
+of it, so that the outcome is judged by what happened at the door and not by what the step's
+code made of it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from sagacity.definition.external import Call, External, Landed
+from sagacity.errors import Refused, SagacityError, Unavailable
+
+
+class SecondEffect(SagacityError):
+    """A step tried a second effect; it was refused before it left. Put it into a step of its own."""
+
+
+class Passage:
+    """What went through the doors of one attempt of one step.
+
+    Attributes:
+        tried: an effect left.
+        landed: an effect's answer came back.
+        refused: the outside gave a definite no, or nothing was sent.
+    """
+
+    __slots__ = ("key", "landed", "refused", "settle", "step", "tried", "undoes")
+
+    def __init__(self, *, step: str, key: str, undoes: str | None = None, settle: bool = False) -> None:
+        self.step = step
+        self.key = key
+        self.undoes = undoes
+        self.settle = settle
+        self.tried = False
+        self.landed = False
+        self.refused = False
+
+    @property
+    def unknown(self) -> bool:
+        """An effect left and what became of it is not known, or the code broke after it landed."""
+        return self.tried and not self.refused
+
+
+class Door:
+    """Stands for one external in one attempt of one step. Effects and reads are its methods."""
+
+    def __init__(self, external: External, passage: Passage, *, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._external = external
+        self._passage = passage
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        external = self._external
+        effect, read = external.effects.get(name), external.reads.get(name)
+        if effect is None and read is None:
+            raise AttributeError(f"{external.name} declares no effect or read {name!r}")
+
+        async def call(*args: Any, **named: Any) -> Any:
+            if effect is not None:
+                return await self._effect(effect, args, named)
+            return await getattr(external, name)(*args, **named)
+
+        if self._loop is None:
+            return call
+        loop = self._loop
+        # A plain function runs in a thread: it calls, and blocks, while the loop does the work.
+        return lambda *args, **named: asyncio.run_coroutine_threadsafe(call(*args, **named), loop).result()
+
+    async def _effect(self, call: Call, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        passage = self._passage
+        if passage.tried or passage.landed:
+            raise SecondEffect(
+                f"{passage.step} tried a second effect, {self._external.name}.{call.name}: "
+                "a step makes at most one; put it into a step of its own"
+            )
+        if passage.settle and self._external.has_probe:
+            found = await self._external.probe(passage.key)
+            if isinstance(found, Landed):
+                passage.tried = passage.landed = True
+                return found.answer
+        if call.takes_key:
+            named["key"] = passage.key
+        if call.takes_undoes:
+            named["undoes"] = passage.undoes or ""
+        passage.tried = True
+        try:
+            answer = await getattr(self._external, call.name)(*args, **named)
+        except (Refused, Unavailable):
+            passage.refused = True
+            raise
+        passage.landed = True
+        return answer

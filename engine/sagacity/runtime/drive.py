@@ -1,0 +1,447 @@
+"""One saga in the hands of this worker, from the moment it owns it until it lets go.
+
+The loop is always the same: decide, make durable what was decided, do it, report what
+happened, decide again. It ends when the saga sleeps, rests, ends, or was lost to another.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+from uuid import UUID
+
+from sagacity.clock import Clock
+from sagacity.decide import backward
+from sagacity.decide.begin import ask_locks, begin
+from sagacity.decide.draft import Draft, Moves, RunStep, Scope
+from sagacity.decide.finish import Images, check_restores, finish, needs_check, own_rows, touched
+from sagacity.decide.forward import advance
+from sagacity.decide.outcomes import settle
+from sagacity.definition.participant import participant_of, statements
+from sagacity.errors import StepError
+from sagacity.model import lines as L
+from sagacity.model.canonical import Json
+from sagacity.model.outcome import NotTried, Outcome
+from sagacity.model.record import Record, Staged, Status
+from sagacity.model.unit import Claimed, Loss, Message, ObjectState, Unit, holders
+from sagacity.runtime.apart import Apart
+from sagacity.runtime.committer import Ack, Committer, Lost
+from sagacity.runtime.doors import Passage
+from sagacity.runtime.executor import Executor
+from sagacity.runtime.settings import WorkerSettings
+from sagacity.runtime.timekeeper import Timekeeper
+from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
+
+
+class Bench(Protocol):
+    """What a drive needs of the worker it runs in."""
+
+    id: UUID
+    store: Store
+    clock: Clock
+    time: Timekeeper
+    committer: Committer
+    apart: Apart
+    executor: Executor
+    settings: WorkerSettings
+
+    @property
+    def stopping(self) -> bool:
+        """No new step is to be begun."""
+
+    def poke(self) -> None:
+        """There may be something to claim."""
+
+
+class Drive:
+    """See `run`."""
+
+    def __init__(self, bench: Bench, scope: Scope, *, epoch: int, arrivals: int) -> None:
+        self._bench = bench
+        self._scope = scope
+        self._epoch = epoch
+        self._arrivals = arrivals
+        self._start: Message | None = None
+        self._through_inbox = False
+        self._states: dict[str, ObjectState] = {}
+        self._tasks: dict[str, asyncio.Task[tuple[RunStep, Outcome]]] = {}
+        self._passages: dict[str, Passage] = {}
+        self._holding = False
+        self._checked = False
+        self.durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.draft: Draft
+
+    # --- how it gets hold of a saga ---------------------------------------------------------------
+
+    @classmethod
+    def of_claimed(cls, bench: Bench, scope: Scope, claimed: Claimed) -> "Drive":
+        """For a saga that the worker has claimed."""
+        drive = cls(bench, scope, epoch=claimed.epoch, arrivals=claimed.arrivals)
+        drive.draft = Draft(scope, claimed.record, claimed.mail)
+        return drive
+
+    @classmethod
+    def of_start(cls, bench: Bench, scope: Scope, message: Message, *, through_inbox: bool) -> "Drive":
+        """For a start: taken from the inbox, or handed over in this process."""
+        drive = cls(bench, scope, epoch=1, arrivals=0)
+        drive._start = message
+        drive._through_inbox = through_inbox
+        return drive
+
+    async def run(self) -> None:
+        """Drive the saga until it sleeps, rests, ends or is lost; raises what the store raises."""
+        try:
+            if self._start is not None and not await self._begin():
+                return
+            await self._loop()
+        except Exception as error:
+            if not self.durable.done():
+                self.durable.set_exception(error)
+                self.durable.exception()  # somebody may or may not be waiting for it
+            raise
+        finally:
+            self.durable.cancel()
+            for task in self._tasks.values():
+                task.cancel()
+
+    # --- the beginning ----------------------------------------------------------------------------
+
+    async def _begin(self) -> bool:
+        """Admit the saga: optimistically, its first intent along; refused, as queued. False: it let go."""
+        if not self._first_draft(granted=True):
+            await self._commit(release=True)
+            return False
+        if not self.draft.admits:
+            return True
+        try:
+            moves = Moves() if self.draft.record.rolls_back else self._advance()
+            await self._commit(optimistic=True)
+        except Lost as lost:
+            if lost.loss is not Loss.BUSY:
+                raise
+            self._first_draft(granted=False)
+            return await self._queue()
+        if moves.steps:
+            await self._launch(moves)
+        return True
+
+    def _first_draft(self, *, granted: bool) -> bool:
+        """Make the saga's first lines. False: it could not tell its locks, and ended."""
+        assert self._start is not None
+        now = self._bench.time.now()
+        self.draft = begin(self._scope, self._start, now=now)
+        if self._through_inbox:
+            self.draft.consumed.append(self._start.id)
+        return ask_locks(self.draft, granted=granted, now=now)
+
+    async def _queue(self) -> bool:
+        """Stand in the queues. True: it came to the front meanwhile."""
+        ack = await self._commit(release=True)
+        if not self._first_in_all(ack.objects):
+            return False
+        return await self._reclaim()
+
+    async def _reclaim(self) -> bool:
+        claimed = await self._bench.store.reclaim(self.draft.record.id, self._bench.id)
+        if claimed is None:
+            return False
+        self._epoch, self._arrivals = claimed.epoch, claimed.arrivals
+        self.draft = Draft(self._scope, claimed.record, claimed.mail)
+        self._holding = True
+        return True
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    async def _loop(self) -> None:
+        if not self.draft.record.locked and not self._holding:
+            await self._look_at_locks()
+        while True:
+            if self._bench.stopping and await self._hand_back():
+                return
+            if needs_check(self.draft.record) and not self._checked:
+                await self._load_states(touched(self.draft.record), fresh=True)
+                check_restores(self.draft, self._states, now=self._bench.time.now())
+                self._checked = True
+            if await self._carry_out(self._advance()):
+                return
+
+    def _advance(self) -> Moves:
+        return advance(
+            self.draft,
+            now=self._bench.time.now(),
+            busy=frozenset(self._tasks),
+            holding=self._holding,
+        )
+
+    async def _carry_out(self, moves: Moves) -> bool:
+        """Do what was decided. True: this worker is done with the saga."""
+        if moves.finish:
+            return await self._finish()
+        elif moves.restart:
+            return await self._restart()
+        elif moves.rest or moves.sleep is not None:
+            return await self._let_go(moves)
+        else:
+            if moves.intends or self.draft.admits:
+                await self._commit()
+            await self._launch(moves)
+        return False
+
+    async def _launch(self, moves: Moves) -> None:
+        """Run what was decided and take in what has happened, as soon as anything has."""
+        if moves.undo is not None:
+            passage = Passage(
+                step=f"{moves.undo.effect.step} (undo)",
+                key=moves.undo.effect.undo_key,
+                undoes=moves.undo.effect.key,
+            )
+            outcome = await self._bench.executor.undo(self._scope.flow, moves.undo, self.draft.record, passage)
+            now = self._bench.time.now()
+            backward.settle_undo(self.draft, moves.undo, outcome, now=now)
+            return
+        if len(moves.steps) == 1 and not self._tasks and len(self.draft.record.state) == 1:
+            self._take(*await self._attempt(moves.steps[0]))
+            return
+        for run in moves.steps:
+            self._tasks[run.step.name] = asyncio.create_task(self._attempt(run))
+        done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            run, outcome = task.result()
+            del self._tasks[run.step.name]
+            self._take(run, outcome)
+
+    async def _attempt(self, run: RunStep) -> tuple[RunStep, Outcome]:
+        record = self.draft.record
+        if run.step.effectful and (why := self._not_now()):
+            return run, NotTried(why=why)
+        if any(param.kind == "stage" for param in run.step.params):
+            await self._load_states(tuple(h.object for h in record.locks if h.mode == "exclusive"))
+        passage = self._passages[run.step.name] = Passage(
+            step=run.step.name, key=run.key, settle=run.settle
+        )
+        states: Mapping[str, Json] = {name: state.state for name, state in self._states.items()}
+        outcome = await self._bench.executor.step(self._scope.flow, run, record, states, passage)
+        return run, outcome
+
+    def _not_now(self) -> str | None:
+        """Why an effect whose intent is written is not made after all."""
+        if self._bench.stopping:
+            return "the worker is stopping"
+        if any(message.kind == "cancel" for message in self.draft.mail):
+            return "a cancel came in"
+        return None
+
+    def _take(self, run: RunStep, outcome: Outcome) -> None:
+        self._passages.pop(run.step.name, None)
+        now = self._bench.time.now()
+        settle(self.draft, run.step, visit=run.visit, attempt=run.attempt, outcome=outcome, now=now)
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _unit(self, *, release: bool, optimistic: bool) -> Unit:
+        return self.draft.unit(
+            epoch=self._epoch,
+            arrivals=self._arrivals if release and self._start is None else None,
+            release=release,
+            optimistic=optimistic,
+            start=None if self._through_inbox else self._start,
+        )
+
+    async def _commit(self, *, release: bool = False, optimistic: bool = False) -> Ack:
+        """Write the draft; what follows builds on it."""
+        unit = self._unit(release=release, optimistic=optimistic)
+        guarded = self._guarded(unit)
+        if guarded:
+            ack = await self._bench.apart.submit(unit.saga, guarded, lambda images: unit)
+        else:
+            ack = await self._bench.committer.submit(unit)
+        await self._written(unit, ack)
+        return ack
+
+    def _guarded(self, unit: Unit) -> tuple[OwnRow, ...]:
+        """Rows of guarded tables that the unit locks: touching them stops a writer that is already in flight."""
+        registry = self._scope.participants
+        found: list[OwnRow] = []
+        for lock in unit.admit:
+            cls = registry.get(lock.type)
+            if cls is not None and cls.table is not None and cls.guarded:
+                found.append(OwnRow(object=lock.object, table=cls.table, key=cls.key or "id"))
+        return tuple(found)
+
+    async def _written(self, unit: Unit, ack: Ack) -> None:
+        """Go on from what now stands in the store."""
+        self._start = None
+        if not self.durable.done():
+            self.durable.set_result(None)
+        if unit.posts:
+            self._bench.poke()
+        record = self.draft.record
+        locked = {lock.object for lock in unit.admit}
+        self._states.update({n: s for n, s in ack.objects.items() if n in locked})
+        if unit.admit and not unit.optimistic:
+            self._holding = self._first_in_all(ack.objects)
+        mail = self.draft.mail
+        self.draft = Draft(self._scope, record, mail)
+        if not unit.release and ack.arrivals != self._arrivals:
+            await self._read_mail()
+
+    async def _read_mail(self) -> None:
+        """A bell rang: read the unread mail again; the draft stays as it is."""
+        claimed = await self._bench.store.reload(self.draft.record.id, self._bench.id, self._epoch)
+        if claimed is None:
+            raise Lost(Loss.STALE)
+        self._arrivals = claimed.arrivals
+        gone = set(self.draft.consumed)
+        self.draft.mail = [message for message in claimed.mail if message.id not in gone]
+
+    async def _let_go(self, moves: Moves) -> bool:
+        """Sleep or rest. False: a bell rang meanwhile, or the wait is so short that it is kept here."""
+        now = self._bench.time.now()
+        if moves.due_at is not None and moves.due_at - now <= self._bench.settings.short_sleep:
+            if self.draft.lines:
+                await self._commit()
+            await self._bench.clock.sleep(max(0.0, (moves.due_at - now).total_seconds()))
+            return False
+        mark, record = self.draft.mark(), self.draft.record
+        if moves.sleep is not None and not self._asleep(record, moves):
+            self.draft.add(L.Slept(waits_for=moves.sleep, due_at=moves.due_at, at=now))
+        if not self.draft.lines:
+            return await self._rest()
+        try:
+            ack = await self._commit(release=True)
+        except Lost as lost:
+            if lost.loss is not Loss.ARRIVALS:
+                raise
+            self.draft.back_to(mark, record)
+            await self._look_again()
+            return False
+        if self.draft.record.status is Status.WAITING and self._waits_at_front(ack):
+            return not await self._reclaim()
+        return True
+
+    def _asleep(self, record: Record, moves: Moves) -> bool:
+        """The record says already what `slept` would say."""
+        if record.backward:
+            return not self.draft.lines and record.due_at == moves.due_at
+        return (
+            record.status is Status.WAITING
+            and record.waits_for == moves.sleep
+            and record.due_at == moves.due_at
+        )
+
+    def _waits_at_front(self, ack: Ack) -> bool:
+        return not self.draft.record.locked and self._first_in_all(ack.objects)
+
+    async def _rest(self) -> bool:
+        """Nothing happened: put the saga down as it was found."""
+        store, record = self._bench.store, self.draft.record
+        claimed = Claimed(
+            record=record, epoch=self._epoch, arrivals=self._arrivals, mail=tuple(self.draft.mail)
+        )
+        if await store.rest(record.id, self._bench.id, claimed):
+            return True
+        await self._look_again()
+        return False
+
+    async def _look_again(self) -> None:
+        """A bell rang while going to sleep: there is mail, or the saga came to the front of its queues."""
+        await self._read_mail()
+        if not self.draft.record.locked:
+            await self._look_at_locks()
+
+    async def _hand_back(self) -> bool:
+        """Stopping: write what is known and give the saga to anybody. False: something is in flight."""
+        if self._tasks:
+            return False
+        if self.draft.lines:
+            await self._commit()
+        await self._bench.store.hand_back(self._bench.id, [self.draft.record.id])
+        return True
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def _finish(self) -> bool:
+        """Apply what is staged and commit. False: it could not be, and the saga goes on."""
+        mark, record = self.draft.mark(), self.draft.record
+        if self.draft.admits:
+            await self._commit()
+            mark = self.draft.mark()
+        await self._load_states(touched(record), fresh=record.rolls_back is not None)
+        own = own_rows(self._scope.participants, record)
+        try:
+            if own:
+                await self._commit_apart(own)
+            else:
+                finish(self.draft, self._states, now=self._bench.time.now())
+                await self._commit(release=True)
+            return True
+        except (StepError, OwnTableError) as error:
+            self.draft.back_to(mark, record)
+            self._refused_at_commit(error)
+        except Lost as lost:
+            if lost.loss not in (Loss.ARRIVALS, Loss.VERSION):
+                raise
+            self.draft.back_to(mark, record)
+            self._states.clear()
+            await self._read_mail()
+        return False
+
+    def _refused_at_commit(self, error: Exception) -> None:
+        """An operation cannot be applied: the saga goes back, or is stuck where it cannot."""
+        now, why = self._bench.time.now(), f"commit: {error}"
+        if self.draft.record.backward or self.draft.record.pivoted:
+            self.draft.add(L.Stuck(why=why, at=now))
+        else:
+            self.draft.add(L.CancelAsked(reason=why, actor=None, message=None, at=now))
+
+    async def _commit_apart(self, own: Mapping[str, tuple[Staged, ...]]) -> None:
+        rows = tuple(self._own_row(name, operations) for name, operations in own.items())
+        mark, record, now = self.draft.mark(), self.draft.record, self._bench.time.now()
+
+        def compose(images: Mapping[str, RowImages]) -> Unit:
+            self.draft.back_to(mark, record)
+            seen = {name: Images(before=i.before, after=i.after) for name, i in images.items()}
+            finish(self.draft, self._states, now=now, images=seen)
+            return self._unit(release=True, optimistic=False)
+
+        await self._bench.apart.submit(record.id, rows, compose)
+
+    def _own_row(self, name: str, operations: tuple[Staged, ...]) -> OwnRow:
+        registry = self._scope.participants
+        cls = participant_of(registry, name)
+        return OwnRow(
+            object=name,
+            table=cls.table,
+            key=cls.key or "id",
+            statements=statements(registry, name, operations),
+        )
+
+    async def _restart(self) -> bool:
+        """A deadlock's victim is back at its start: write that, then ask for its locks anew."""
+        await self._commit()
+        now = self._bench.time.now()
+        if not ask_locks(self.draft, granted=False, now=now):
+            return await self._let_go(Moves(rest=True))
+        if self.draft.admits:
+            await self._commit()
+        return False
+
+    # --- objects ----------------------------------------------------------------------------------
+
+    async def _load_states(self, objects: tuple[str, ...], *, fresh: bool = False) -> None:
+        missing = [name for name in objects if fresh or name not in self._states]
+        if missing:
+            self._states.update(await self._bench.store.objects(missing))
+
+    async def _look_at_locks(self) -> None:
+        names = [lock.object for lock in self.draft.record.locks]
+        states = await self._bench.store.objects(names)
+        self._states.update(states)
+        self._holding = self._first_in_all(states)
+
+    def _first_in_all(self, states: Mapping[str, ObjectState]) -> bool:
+        record = self.draft.record
+        return all(
+            lock.object in states and record.id in holders(states[lock.object].queue)
+            for lock in record.locks
+            if not lock.granted
+        )

@@ -1,0 +1,33 @@
+"""How a worker behaves, in one place; every duration is a `timedelta`."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Settings of one worker process.
+
+    Attributes:
+        name: shown to operators.
+        lease: how long a worker may be silent before others take over its sagas; at least 1 s.
+        poll: how often to look for work when no hint comes.
+        sweep: how often to look for dead workers, unrung bells and lock cycles.
+        concurrency: sagas at once.
+        batch: units in one batch at the most.
+        threads: threads for plain (not async) steps.
+        own_chains: connections for commits that touch the user's own tables.
+        short_sleep: waits up to this are held in memory instead of being put into the database.
+        notices: put ends (committed, rolled back, stuck) into the outbox for listeners.
+    """
+
+    name: str = "worker"
+    lease: timedelta = timedelta(seconds=15)
+    poll: timedelta = timedelta(milliseconds=100)
+    sweep: timedelta = timedelta(milliseconds=500)
+    concurrency: int = 200
+    batch: int = 200
+    threads: int = 16
+    own_chains: int = 2
+    short_sleep: timedelta = timedelta(seconds=1)
+    notices: bool = False

@@ -1,0 +1,33 @@
+"""The database's time without asking the database each time.
+
+One reading plus the process's monotonic clock since then. The reading is taken to belong to
+the moment when the answer arrived, so this time is never ahead of the database's: a deadline
+is never seen early.
+"""
+
+from datetime import datetime, timedelta
+
+from sagacity.clock import Clock
+from sagacity.store.base import Store
+
+
+class Timekeeper:
+    """What time it is at the database, from this process's point of view."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._read: datetime | None = None
+        self._at = 0.0
+
+    async def sync(self) -> datetime:
+        """Read the database's clock again."""
+        read = await self._store.now()
+        self._read, self._at = read, self._clock.monotonic()
+        return read
+
+    def now(self) -> datetime:
+        """The database's instant, from the last reading on."""
+        if self._read is None:
+            raise RuntimeError("Timekeeper.sync() has not been called")
+        return self._read + timedelta(seconds=self._clock.monotonic() - self._at)

@@ -1,0 +1,419 @@
+"""A worker: one process that claims sagas and drives them, many at once on one loop.
+
+Its lease stands on its own row; while it beats, its sagas are its own. When it falls silent
+any other worker fences it and takes them over. Stopping is quiet: nothing new is claimed,
+what is in flight ends or is handed back.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from sagacity.clock import Clock, SystemClock
+from sagacity.decide.draft import Draft, Scope
+from sagacity.definition.external import External
+from sagacity.definition.flow import Flow
+from sagacity.errors import ConfigError, RefusedAct, SagacityError, StoreError, StoreUnavailable
+from sagacity.ids import IdSource, new_id
+from sagacity.model import lines as L
+from sagacity.model.record import Lane, Status
+from sagacity.model.unit import Claimed, Loss, Message, WorkerInfo
+from sagacity.runtime import externals as outside
+from sagacity.runtime.apart import Apart
+from sagacity.runtime.committer import Committer, Lost
+from sagacity.runtime.drive import Drive
+from sagacity.runtime.executor import Executor
+from sagacity.runtime.relay import Listener, relay
+from sagacity.runtime.rollbacks import rollback_start
+from sagacity.runtime.settings import WorkerSettings
+from sagacity.runtime.sweeper import break_cycles
+from sagacity.runtime.timekeeper import Timekeeper
+from sagacity.store.base import Store
+
+_log = structlog.get_logger("sagacity.worker")
+
+
+class Worker:
+    """See the module. `run` until `stop`; both on one event loop.
+
+    Args:
+        store: opened; the worker does not close it.
+        flows: definitions to execute, by name.
+        participants: participant classes by type.
+        settings: see there.
+        listeners: told of ends; giving any switches notices on.
+        externals: instances to use instead of connecting (tests).
+        clock, ids: ports.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        flows: Mapping[str, Flow],
+        participants: Mapping[str, Any],
+        *,
+        settings: WorkerSettings | None = None,
+        listeners: Sequence[Listener] = (),
+        externals: Mapping[str, External] | None = None,
+        clock: Clock | None = None,
+        ids: IdSource = new_id,
+    ) -> None:
+        self.id = ids()
+        self.store = store
+        self.settings = settings or WorkerSettings()
+        self.clock = clock or SystemClock()
+        self.time = Timekeeper(store, self.clock)
+        self.committer: Committer
+        self.apart: Apart
+        self.executor: Executor
+        self.ready = asyncio.Event()
+        self._listeners = tuple(listeners)
+        notices = bool(listeners) or self.settings.notices
+        self._scopes = {
+            name: Scope(
+                flow=flow, participants=participants, tenant=store.tenant, lane=store.lane, notices=notices
+            )
+            for name, flow in flows.items()
+        }
+        self._given = externals
+        self._participants = participants
+        self._stopping = asyncio.Event()
+        self._work = asyncio.Event()
+        self._freed: set[UUID] = set()
+        self._drives: dict[UUID, asyncio.Task[None]] = {}
+        self._failure: BaseException | None = None
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    @property
+    def active(self) -> int:
+        """Sagas in hand right now."""
+        return len(self._drives)
+
+    def poke(self) -> None:
+        """There may be something to claim: look at once instead of at the next poll."""
+        self._work.set()
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Execute sagas until `stop`.
+
+        Raises:
+            MissingExternal, ConfigError: it cannot serve its flows; nothing was claimed.
+            StoreError: the database was lost for good, or somebody took this worker's place.
+        """
+        await self._check_definitions()
+        wanted = {n: c for scope in self._scopes.values() for n, c in scope.flow.externals.items()}
+        made = dict(self._given) if self._given is not None else await outside.connect(wanted)
+        try:
+            await self._enter(made)
+            await self._serve()
+        finally:
+            if self._given is None:
+                await outside.close(made)
+
+    async def stop(self, *, grace: timedelta = timedelta(seconds=10)) -> None:
+        """Claim nothing more; let what is in flight end, or hand it back, within `grace`."""
+        self._stopping.set()
+        self.poke()
+        if self._drives:
+            waiting = asyncio.wait(list(self._drives.values()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiting, grace.total_seconds())
+        for task in list(self._drives.values()):
+            task.cancel()
+        if self._drives:
+            await asyncio.wait(list(self._drives.values()))
+
+    async def _check_definitions(self) -> None:
+        known = await self.store.definition_hashes(list(self._scopes))
+        for name, scope in self._scopes.items():
+            stored = known.get((name, scope.flow.version))
+            if stored is not None and stored != scope.flow.hash:
+                raise ConfigError(
+                    f"{name}@{scope.flow.version} has changed since sagas were started with it: "
+                    f"give it version={scope.flow.version + 1}, or put the old definition back"
+                )
+
+    async def _enter(self, made: Mapping[str, External]) -> None:
+        now = await self.time.sync()
+        flows = {name: scope.flow for name, scope in self._scopes.items()}
+        info = WorkerInfo(
+            id=self.id,
+            name=self.settings.name,
+            definitions={name: (flow.version, flow.hash) for name, flow in flows.items()},
+            started_at=now,
+            lease_until=now + self.settings.lease,
+        )
+        head = await self.store.register(info)
+        self.committer = Committer(
+            self.store,
+            worker=self.id,
+            head=head,
+            clock=self.clock,
+            batch=self.settings.batch,
+            freed=self._ring_later,
+        )
+        self.apart = Apart(
+            self.store,
+            worker=self.id,
+            clock=self.clock,
+            chains=self.settings.own_chains,
+            freed=self._ring_later,
+        )
+        self.executor = Executor(
+            externals=made,
+            participants=self._participants,
+            lane=Lane(self.store.lane),
+            threads=self.settings.threads,
+        )
+
+    async def _serve(self) -> None:
+        tasks = [
+            asyncio.create_task(self.committer.run(), name="committer"),
+            asyncio.create_task(self._beat(), name="lease"),
+            asyncio.create_task(self._claim(), name="claim"),
+            asyncio.create_task(self._listen(), name="wakeup"),
+            asyncio.create_task(self._sweep(), name="sweeper"),
+        ]
+        if self._listeners:
+            tasks.append(asyncio.create_task(self._tell(), name="relay"))
+        self.ready.set()
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            if stopped not in done:
+                self._failure = next(iter(done)).exception()
+                self._stopping.set()
+                for task in self._drives.values():
+                    task.cancel()
+            while self._drives:
+                await asyncio.wait(list(self._drives.values()))
+            if self._listeners and self._failure is None:
+                await relay(self.store, self._listeners)
+        finally:
+            await self._leave([stopped, *tasks])
+        if self._failure is not None:
+            raise self._failure
+
+    async def _leave(self, tasks: Sequence["asyncio.Task[Any]"]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.executor.close()
+        with contextlib.suppress(StoreError):
+            await self.store.unregister(self.id)
+
+    # --- loops ------------------------------------------------------------------------------------
+
+    async def _every(self, pause: timedelta, act: Callable[[], Awaitable[object]]) -> None:
+        """Call `act` again and again; while the database is away, just try later."""
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                await act()
+            await self.clock.sleep(pause.total_seconds())
+
+    async def _beat(self) -> None:
+        async def beat() -> None:
+            if not await self.store.heartbeat(self.id, self.settings.lease):
+                raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
+            await self.time.sync()
+
+        await self._every(self.settings.lease / 3, beat)
+
+    async def _listen(self) -> None:
+        async def heard() -> None:
+            await self.store.hinted()
+            self._work.set()
+
+        await self._every(timedelta(0), heard)
+
+    async def _sweep(self) -> None:
+        async def sweep() -> None:
+            if await self.store.take_over() or await self.store.ring():
+                self.poke()
+            if await break_cycles(self.store, self.time.now()):
+                self.poke()
+
+        await self._every(self.settings.sweep, sweep)
+
+    async def _tell(self) -> None:
+        await self._every(self.settings.poll, lambda: relay(self.store, self._listeners))
+
+    async def _claim(self) -> None:
+        while True:
+            self._work.clear()
+            found = 0
+            with contextlib.suppress(StoreUnavailable):
+                found = await self._look()
+            if not found or len(self._drives) >= self.settings.concurrency:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Until poked or the next poll, whichever is first."""
+        nap = asyncio.create_task(self.clock.sleep(self.settings.poll.total_seconds()))
+        poked = asyncio.create_task(self._work.wait())
+        try:
+            await asyncio.wait([nap, poked], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (nap, poked):
+                task.cancel()
+
+    async def _look(self) -> int:
+        """Ring what is to be rung and claim what there is room for."""
+        if self._freed:
+            freed, self._freed = self._freed, set()
+            await self.store.ring_sagas(sorted(freed))
+        if self.stopping:
+            return 0
+        names = sorted(self._scopes)
+        room = self.settings.concurrency - len(self._drives)
+        if room <= 0:
+            return 0
+        claimed = await self.store.claim(self.id, names, limit=room)
+        for saga in claimed:
+            await self._take(saga)
+        room -= len(claimed)
+        starts = await self.store.claim_starts(self.id, names, limit=room) if room > 0 else []
+        for message in starts:
+            self._begin(message)
+        return len(claimed) + len(starts)
+
+    def _ring_later(self, sagas: set[UUID]) -> None:
+        self._freed |= sagas
+        self.poke()
+
+    # --- sagas ------------------------------------------------------------------------------------
+
+    def _begin(self, message: Message) -> None:
+        scope = self._scopes[message.definition or ""]
+        drive = Drive.of_start(self, scope, message, through_inbox=True)
+        self._drive(message.saga, drive)
+
+    async def start(self, message: Message) -> None:
+        """Start a saga in this very process, without the way through the inbox; return when it is durable.
+
+        Raises:
+            RefusedAct: its id or key is known; look in the inbox. StoreUnavailable: it is stopping.
+        """
+        if self.stopping or message.definition not in self._scopes:
+            raise StoreUnavailable("this worker takes no starts")
+        drive = Drive.of_start(self, self._scopes[message.definition], message, through_inbox=False)
+        self._drive(message.saga, drive)
+        try:
+            await drive.durable
+        except Lost as lost:
+            raise RefusedAct(f"{message.definition} {message.key!r} is known: {lost.loss}") from None
+
+    async def _take(self, claimed: Claimed) -> None:
+        record = claimed.record
+        if record.id in self._drives:
+            return
+        scope = self._scopes[record.definition]
+        if record.status is Status.COMMITTED and any(m.kind == "rollback" for m in claimed.mail):
+            self._drive(record.id, _RollBack(self, scope, claimed))
+        elif record.version != scope.flow.version and not record.status.final:
+            self._drive(record.id, _Foreign(self, scope, claimed))
+        else:
+            self._drive(record.id, Drive.of_claimed(self, scope, claimed))
+
+    def _drive(self, saga: UUID, drive: "Drive | _Short") -> None:
+        task = asyncio.create_task(self._guarded(saga, drive), name=f"saga {saga}")
+        self._drives[saga] = task
+        task.add_done_callback(lambda _: self._done(saga))
+
+    def _done(self, saga: UUID) -> None:
+        self._drives.pop(saga, None)
+        if len(self._drives) + 1 >= self.settings.concurrency:
+            self.poke()
+
+    async def _guarded(self, saga: UUID, drive: "Drive | _Short") -> None:
+        """One saga's trouble is its own: it never takes the worker with it."""
+        try:
+            await drive.run()
+        except Lost as lost:
+            _log.info("saga let go", saga=str(saga), loss=lost.loss.value)
+        except StoreUnavailable as error:
+            _log.warning("saga interrupted; it will be claimed again", saga=str(saga), error=str(error))
+            await self._release(saga)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                await self._release(saga)
+                return
+            _log.exception("saga stopped by a fault", saga=str(saga))
+            await self._stick(saga, error)
+
+    async def _release(self, saga: UUID) -> None:
+        with contextlib.suppress(StoreError):
+            await self.store.hand_back(self.id, [saga])
+            await self.store.give_back_starts(self.id, [saga])
+
+    async def _stick(self, saga: UUID, error: BaseException) -> None:
+        """A fault of the flow's code or ours: the saga stops for an operator, with its locks."""
+        row = await self.store.saga(saga)
+        if row is None or row.owner != self.id:
+            await self._release(saga)
+            return
+        why = f"fault: {type(error).__name__}: {error}"[:2_000]
+        draft = Draft(self._scopes[row.record.definition], row.record, ())
+        draft.add(L.Stuck(why=why, at=self.time.now()))
+        with contextlib.suppress(Lost, StoreError):
+            await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
+
+
+class _Short:
+    """Something else to do with a claimed saga than to drive it."""
+
+    def __init__(self, worker: Worker, scope: Scope, claimed: Claimed) -> None:
+        self.worker = worker
+        self.scope = scope
+        self.claimed = claimed
+
+    async def run(self) -> None:
+        draft = Draft(self.scope, self.claimed.record, self.claimed.mail)
+        await self.fill(draft)
+        unit = draft.unit(epoch=self.claimed.epoch, arrivals=self.claimed.arrivals, release=True)
+        try:
+            await self.worker.committer.submit(unit)
+        except Lost as lost:
+            if lost.loss is Loss.ARRIVALS:
+                await self.worker._release(self.claimed.record.id)
+        self.worker.poke()
+
+    async def fill(self, draft: Draft) -> None:
+        """What is to be written."""
+        raise SagacityError("a short drive must say what it writes")
+
+
+class _RollBack(_Short):
+    """A committed saga is asked to be rolled back: start the saga that does it."""
+
+    async def fill(self, draft: Draft) -> None:
+        now = self.worker.time.now()
+        for message in list(draft.mail):
+            if message.kind == "rollback":
+                start = await rollback_start(self.worker.store, draft.record, message)
+                draft.consume(message)
+                draft.post(start)
+                draft.add(L.RollbackAsked(rollback=start.id, actor=message.actor, message=message.id, at=now))
+
+
+class _Foreign(_Short):
+    """A saga of a version that this process does not have: an operator must bring that version back."""
+
+    async def fill(self, draft: Draft) -> None:
+        record, flow = draft.record, self.scope.flow
+        why = (
+            f"it was started as {flow.name}@{record.version}, and this worker runs @{flow.version}: "
+            f"run a worker with version {record.version}, then retry"
+        )
+        draft.add(L.Stuck(why=why, at=self.worker.time.now()))
+

@@ -104,7 +104,9 @@ def resolved(
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     scope = inspect.unwrap(function).__globals__
     try:
-        return typing.get_type_hints(holder, globalns=scope, localns=dict(namespace))["it"]
+        return typing.get_type_hints(holder, globalns=scope, localns=dict(namespace), include_extras=True)[
+            "it"
+        ]
     except Exception as error:
         blame(
             label,

@@ -1,0 +1,216 @@
+"""A project: the flows, participants and externals that a folder of modules declares.
+
+Modules are named in `pyproject.toml` or on the command line, never in data: nothing is imported
+because a row of the database says so.
+"""
+
+import importlib
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sagacity.definition.external import External
+from sagacity.definition.flow import Flow
+from sagacity.definition.lockfile import NAME, changed, read_lock, write_lock
+from sagacity.definition.participant import Participant
+from sagacity.definition.registry import REGISTRY, Kind, place_of
+from sagacity.definition.saga import Saga
+from sagacity.errors import ConfigError, DefinitionError, Fault
+
+DEFAULT_MODULES = "sagas/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What one process serves.
+
+    Attributes:
+        flows: by name, child sagas included.
+        participants: by type.
+        externals: by name; those that a step or a compensation of a flow takes.
+        folder: where `sagas.lock` stands.
+    """
+
+    flows: Mapping[str, Flow]
+    participants: Mapping[str, type[Participant]] = field(default_factory=dict)
+    externals: Mapping[str, type[External]] = field(default_factory=dict)
+    folder: Path = field(default_factory=Path)
+
+    @classmethod
+    def of(cls, *sagas: type[Saga], folder: Path | None = None) -> "Project":
+        """A project of these sagas and their children, with all participants of this process."""
+        flows = _with_children(saga.flow for saga in sagas)
+        return cls(
+            flows=flows,
+            participants=_participants({flow.module for flow in flows.values()}),
+            externals={name: found for flow in flows.values() for name, found in flow.externals.items()},
+            folder=folder or Path(),
+        )
+
+    @classmethod
+    def load(cls, *modules: str, folder: Path | None = None) -> "Project":
+        """Import a project's modules.
+
+        Args:
+            modules: files (`sagas/order.py`), folders (`sagas/`: every file in it) or dotted names; by
+                default `[tool.sagacity] modules` of the folder's `pyproject.toml`, else `sagas/`.
+            folder: the project's folder, put first on `sys.path`; by default the current one.
+
+        Raises:
+            DefinitionError: what is wrong in any of the modules, all of it.
+            ConfigError: a module that is not there, or cannot be imported.
+        """
+        root = (folder or Path.cwd()).resolve()
+        if str(root) not in sys.path:
+            sys.path.insert(0, str(root))
+        faults: dict[Fault, None] = {}
+        names: set[str] = set()
+        for name in _module_names(root, modules or _configured(root)):
+            try:
+                names.add(_imported(root, name).__name__)
+            except DefinitionError as error:
+                faults.update(dict.fromkeys(error.faults))
+        faults.update(dict.fromkeys(_names_twice(root, names)))
+        if faults:
+            raise DefinitionError(list(faults))
+        return cls.of(*_sagas_of(names), folder=root)
+
+    def flow(self, name: str) -> Flow | None:
+        """The flow of that name, or None."""
+        return self.flows.get(name)
+
+    def changed(self) -> list[Fault]:
+        """Flows that differ from what `sagas.lock` says of their version."""
+        return changed(self.flows.values(), read_lock(self.folder / NAME))
+
+    def write_lock(self) -> Path:
+        """Write `sagas.lock` from the flows as they are; returns its path."""
+        path = self.folder / NAME
+        write_lock(path, self.flows.values())
+        return path
+
+
+def _configured(root: Path) -> tuple[str, ...]:
+    """What `pyproject.toml` names, or the default folder."""
+    path = root / "pyproject.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise ConfigError(f"pyproject.toml cannot be read: {error}") from None
+    said = content.get("tool", {}).get("sagacity", {}).get("modules", [DEFAULT_MODULES])
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise ConfigError(f'pyproject.toml: [tool.sagacity] modules = {said!r}: give a list like ["sagas/"]')
+    return tuple(said)
+
+
+def _module_names(root: Path, said: Iterable[str]) -> list[str]:
+    """Dotted names, each once, folders opened."""
+    found: dict[str, None] = {}
+    for name in said:
+        path = Path(name) if Path(name).is_absolute() else root / name
+        if path.is_dir():
+            files = sorted(file for file in path.glob("*.py") if not file.stem.startswith("_"))
+            found.update(dict.fromkeys(_dotted(root, file) for file in files))
+        elif path.is_file():
+            found[_dotted(root, path)] = None
+        elif name.endswith((".py", "/")) or "/" in name:
+            raise ConfigError(
+                f"{name}: there is no such file or folder in {root.name or root}: name your modules in "
+                "pyproject.toml, [tool.sagacity] modules, or call this in the project's folder"
+            )
+        else:
+            found[name] = None
+    return list(found)
+
+
+def _dotted(root: Path, file: Path) -> str:
+    try:
+        parts = file.resolve().relative_to(root).with_suffix("").parts
+    except ValueError:
+        raise ConfigError(
+            f"{file.name} lies outside of the project's folder: call this in its folder"
+        ) from None
+    if not all(part.isidentifier() for part in parts):
+        raise ConfigError(f"{'/'.join(parts)}.py cannot be imported: its path must be made of Python names")
+    return ".".join(parts)
+
+
+def _imported(root: Path, name: str) -> ModuleType:
+    try:
+        module = importlib.import_module(name)
+    except DefinitionError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ConfigError(f"there is no module {name!r}: check [tool.sagacity] modules") from None
+        raise ConfigError(f"{name} needs the module {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise ConfigError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    expected = (root / Path(*name.split("."))).with_suffix(".py")
+    found = getattr(module, "__file__", None)
+    if expected.is_file() and found is not None and Path(found).resolve() != expected:
+        raise ConfigError(f"{name} was imported from another folder already: give the module another name")
+    return module
+
+
+def _sagas_of(modules: set[str]) -> list[Any]:
+    """Sagas that the modules declare or import."""
+    found = []
+    for classes in REGISTRY.named("sagas").values():
+        for cls in classes:
+            holders = (vars(sys.modules[name]) for name in modules)
+            if cls.__module__ in modules or any(cls in names.values() for names in holders):
+                found.append(cls)
+    return found
+
+
+def _with_children(flows: Iterable[Flow]) -> dict[str, Flow]:
+    found: dict[str, Flow] = {}
+    waiting = list(flows)
+    while waiting:
+        flow = waiting.pop(0)
+        if flow.name not in found:
+            found[flow.name] = flow
+            waiting += [step.child.flow for step in flow.steps.values() if step.child is not None]
+    return found
+
+
+def _participants(modules: set[str]) -> dict[str, type[Participant]]:
+    """One class per type: one of the flows' own modules before others, the latest before earlier ones."""
+    found: dict[str, type[Participant]] = {}
+    for type_, classes in REGISTRY.named("participants").items():
+        own = [cls for cls in classes if cls.__module__ in modules]
+        found[type_] = (own or list(classes))[-1]
+    return found
+
+
+def _names_twice(root: Path, modules: set[str]) -> list[Fault]:
+    """A fault for each name that two classes of this project share."""
+    kinds: tuple[tuple[Kind, str], ...] = (
+        ("sagas", "flow"),
+        ("participants", "participant type"),
+        ("externals", "external"),
+    )
+    found: list[Fault] = []
+    for kind, word in kinds:
+        for name, classes in REGISTRY.named(kind).items():
+            own = [cls for cls in classes if _belongs(root, modules, cls)]
+            found += [
+                Fault(
+                    where=place_of(cls),
+                    name=name,
+                    what=f"{place_of(own[0])} has this {word} too.",
+                    fix="Give one of them another name: what is stored knows them by name only.",
+                )
+                for cls in own[1:]
+            ]
+    return found
+
+
+def _belongs(root: Path, modules: set[str], cls: type[Any]) -> bool:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return cls.__module__ in modules or (file is not None and Path(file).resolve().is_relative_to(root))

@@ -5,7 +5,7 @@ rather than `data` itself: personal data can later be erased and the chain still
 The construction is the classic linked timestamp of Haber and Stornetta (1991).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -20,7 +20,17 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def link(previous: bytes, row: LogRow, *, tenant: str, lane: str) -> bytes:
     """The hash that belongs to `row` behind a line whose hash is `previous` (b"" before the first)."""
-    header = (tenant, lane, row.chain, row.position, str(row.saga), row.seq, row.kind, row.object, row.version)
+    header = (
+        tenant,
+        lane,
+        row.chain,
+        row.position,
+        str(row.saga),
+        row.seq,
+        row.kind,
+        row.object,
+        row.version,
+    )
     tail = (row.schema_version, (row.at - _EPOCH) // _MICROSECOND, row.digest.hex())
     return sha256(previous + orjson.dumps(header + tail)).digest()
 
@@ -63,17 +73,27 @@ def _row(
     )
 
 
-def faults(head: ChainHead, rows: Iterable[LogRow], *, tenant: str, lane: str) -> Iterable[tuple[LogRow, str]]:
-    """What is wrong with `rows` as the lines that follow `head`: (row, what) for each fault found.
+class ChainCheck:
+    """Follows one chain line by line and says what is wrong with each.
 
-    After a fault the chain is taken up again from the row's own hash, so one edit is one finding.
+    After a fault the chain is taken up again from the line's own hash, so one edit is one finding.
     """
-    position, previous = head.position, head.hash
-    for row in rows:
-        if row.position != position + 1:
-            yield row, f"position {row.position} follows {position}: lines were removed or inserted"
+
+    def __init__(self, chain: int, *, tenant: str, lane: str) -> None:
+        self.chain = chain
+        self.position = 0
+        self.hash = b""
+        self._tenant = tenant
+        self._lane = lane
+
+    def follow(self, row: LogRow) -> str | None:
+        """What is wrong with the next line; None: nothing."""
+        fault: str | None = None
+        if row.position != self.position + 1:
+            fault = f"position {row.position} follows {self.position}: lines were removed or inserted"
         elif row.data is not None and sha256(row.data.encode()).digest() != row.digest:
-            yield row, "its data was edited: the digest does not match"
-        elif link(previous, row, tenant=tenant, lane=lane) != row.hash:
-            yield row, "its hash does not follow from the line before: it was edited, swapped or inserted"
-        position, previous = row.position, row.hash
+            fault = "its data was edited: the digest does not match"
+        elif link(self.hash, row, tenant=self._tenant, lane=self._lane) != row.hash:
+            fault = "its hash does not follow from the line before: edited, swapped or inserted"
+        self.position, self.hash = row.position, row.hash
+        return fault

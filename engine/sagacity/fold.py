@@ -150,9 +150,7 @@ def _intent(record: Record, line: L.Intent) -> _Changes:
 
 
 def _spawned(record: Record, line: L.Spawned) -> _Changes:
-    run = Run(
-        step=line.step, visit=line.visit, phase=Phase.CHILDREN, since=line.at, children=line.children
-    )
+    run = Run(step=line.step, visit=line.visit, phase=Phase.CHILDREN, since=line.at, children=line.children)
     return {
         "runs": _with_run(record, run),
         "effects": _armed(record, line, "child", False),

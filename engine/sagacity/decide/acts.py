@@ -75,9 +75,7 @@ def _retry(draft: Draft, message: Message, now: datetime) -> None:
     draft.consume(message)
     reason = loaded(message.data)
     draft.add(
-        L.Retried(
-            reason=str(reason) if reason else None, actor=message.actor, message=message.id, at=now
-        )
+        L.Retried(reason=str(reason) if reason else None, actor=message.actor, message=message.id, at=now)
     )
 
 
@@ -104,5 +102,3 @@ def _signal(draft: Draft, message: Message, now: datetime) -> None:
     elif message.name not in known:
         names = ", ".join(sorted(str(name) for name in known if name)) or "none"
         refuse(draft, message, f"{draft.flow.name} awaits no such signal (it knows: {names})", now)
-
-

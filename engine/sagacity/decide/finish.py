@@ -129,9 +129,7 @@ def restoring(registry: Registry, restore: Restore, now: ObjectState) -> Restori
     if is_own_table(registry, restore.object):
         return _own_restoring(operations, unchanged)
     if unchanged:
-        return Restoring(
-            how="exact", state=restore.before, operations=(), detail="nobody changed it since"
-        )
+        return Restoring(how="exact", state=restore.before, operations=(), detail="nobody changed it since")
     since = f"changed {now.version - restore.version} times since"
     if operations is None:
         return Restoring(

@@ -20,7 +20,9 @@ from sagacity.model.record import Held, Lock, Phase, Run, WaitsFor
 _MAX_MOVES = 1_000
 
 
-def advance(draft: Draft, *, now: datetime, busy: frozenset[str] = frozenset(), holding: bool = False) -> Moves:
+def advance(
+    draft: Draft, *, now: datetime, busy: frozenset[str] = frozenset(), holding: bool = False
+) -> Moves:
     """Add to the draft what follows now, and say what to do.
 
     Args:

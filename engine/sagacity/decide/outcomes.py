@@ -19,9 +19,7 @@ from sagacity.retry import retry_at
 LOST = "its worker was lost before the answer was recorded"
 
 
-def settle(
-    draft: Draft, step: Step, *, visit: int, attempt: int, outcome: O.Outcome, now: datetime
-) -> None:
+def settle(draft: Draft, step: Step, *, visit: int, attempt: int, outcome: O.Outcome, now: datetime) -> None:
     """Add to the draft what this outcome of `step` means."""
     match outcome:
         case O.Completed():
@@ -116,9 +114,7 @@ def _failure(
     )
 
 
-def _landed(
-    step: Step, run: Run | None, outcome: O.Failed | O.Unknown
-) -> Literal["no", "unknown", "none"]:
+def _landed(step: Step, run: Run | None, outcome: O.Failed | O.Unknown) -> Literal["no", "unknown", "none"]:
     if isinstance(outcome, O.Unknown):
         return "unknown"
     if not step.effectful:
@@ -162,9 +158,7 @@ def request_hash(definition: str, data: Json) -> str:
 
 def child_statuses(results: Mapping[str, Json], children: tuple[object, ...]) -> list[str | None]:
     """How each child ended; None: not yet."""
-    return [
-        loaded(results[f"child:{child}"]) if f"child:{child}" in results else None for child in children
-    ]
+    return [loaded(results[f"child:{child}"]) if f"child:{child}" in results else None for child in children]
 
 
 def join_children(draft: Draft, step: Step, run: Run, now: datetime) -> bool:
@@ -173,9 +167,7 @@ def join_children(draft: Draft, step: Step, run: Run, now: datetime) -> bool:
     if any(status is None for status in statuses):
         return False
     if all(status == Status.COMMITTED.value for status in statuses):
-        listed = [
-            {"id": str(c), "status": s} for c, s in zip(run.children, statuses, strict=True)
-        ]
+        listed = [{"id": str(c), "status": s} for c, s in zip(run.children, statuses, strict=True)]
         complete(
             draft,
             step,
@@ -186,7 +178,5 @@ def join_children(draft: Draft, step: Step, run: Run, now: datetime) -> bool:
         )
         return True
     bad = ", ".join(f"{c} is {s}" for c, s in zip(run.children, statuses, strict=True) if s != "committed")
-    draft.add(
-        L.CancelAsked(reason=f"{step.name}: child saga {bad}", actor=None, message=None, at=now)
-    )
+    draft.add(L.CancelAsked(reason=f"{step.name}: child saga {bad}", actor=None, message=None, at=now))
     return True

@@ -39,3 +39,8 @@ def place_of(cls: type[Any]) -> str:
 
 REGISTRY = Registry()
 """The classes of this process."""
+
+
+def declared() -> tuple[type[Any], ...]:
+    """The sagas of this process, of several with one name the one made last."""
+    return tuple(classes[-1] for classes in REGISTRY.named("sagas").values())

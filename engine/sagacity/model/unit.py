@@ -163,9 +163,7 @@ class Batch:
     @property
     def new_head(self) -> ChainHead:
         last = self.rows[-1]
-        return ChainHead(
-            id=self.head.id, epoch=self.head.epoch, position=last.position, hash=last.hash
-        )
+        return ChainHead(id=self.head.id, epoch=self.head.epoch, position=last.position, hash=last.hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

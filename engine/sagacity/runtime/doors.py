@@ -46,7 +46,9 @@ class Passage:
 class Door:
     """Stands for one external in one attempt of one step. Effects and reads are its methods."""
 
-    def __init__(self, external: External, passage: Passage, *, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, external: External, passage: Passage, *, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
         self._external = external
         self._passage = passage
         self._loop = loop

@@ -194,7 +194,9 @@ class Drive:
                 key=moves.undo.effect.undo_key,
                 undoes=moves.undo.effect.key,
             )
-            outcome = await self._bench.executor.undo(self._scope.flow, moves.undo, self.draft.record, passage)
+            outcome = await self._bench.executor.undo(
+                self._scope.flow, moves.undo, self.draft.record, passage
+            )
             now = self._bench.time.now()
             backward.settle_undo(self.draft, moves.undo, outcome, now=now)
             return
@@ -215,9 +217,7 @@ class Drive:
             return run, NotTried(why=why)
         if any(param.kind == "stage" for param in run.step.params):
             await self._load_states(tuple(h.object for h in record.locks if h.mode == "exclusive"))
-        passage = self._passages[run.step.name] = Passage(
-            step=run.step.name, key=run.key, settle=run.settle
-        )
+        passage = self._passages[run.step.name] = Passage(step=run.step.name, key=run.key, settle=run.settle)
         states: Mapping[str, Json] = {name: state.state for name, state in self._states.items()}
         outcome = await self._bench.executor.step(self._scope.flow, run, record, states, passage)
         return run, outcome

@@ -62,9 +62,7 @@ class Executor:
             step=step.name,
         )
         facts = Facts(flow, record.input, record.results)
-        about = About(
-            saga=record.id, key=record.key, step=step.name, attempt=run.attempt, lane=self._lane
-        )
+        about = About(saga=record.id, key=record.key, step=step.name, attempt=run.attempt, lane=self._lane)
 
         async def act() -> Outcome:
             named = facts.bound(

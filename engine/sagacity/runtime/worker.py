@@ -416,4 +416,3 @@ class _Foreign(_Short):
             f"run a worker with version {record.version}, then retry"
         )
         draft.add(L.Stuck(why=why, at=self.worker.time.now()))
-

@@ -120,8 +120,13 @@ def _read_state(machine: Machine, name: str, state: Any, parent: str | None, bla
         blame(
             history.id, "history states do not survive a restart.", "Write a plain state for each way back."
         )
-    children = [child.id for child in state.states]
-    marked = [child.id for child in state.states if child.initial]
+    machine.nodes[name] = Node(id=name, parent=parent)  # holds its place in document order
+    found, children = [state], []
+    for child in state.states:
+        inside = _read_state(machine, child.id, child, name, blame)
+        found += inside
+        children += [child.id] if inside else []
+    marked = [child.id for child in state.states if child.initial and child.id in children]
     if len(marked) > 1 and not state.parallel:
         blame(
             name, f"it has several initial states ({', '.join(marked)}).", "Mark one `State(initial=True)`."
@@ -135,9 +140,6 @@ def _read_state(machine: Machine, name: str, state: Any, parent: str | None, bla
         children=tuple(children),
         initial=tuple(children) if state.parallel else tuple((marked or children)[:1]),
     )
-    found = [state]
-    for child in state.states:
-        found += _read_state(machine, child.id, child, name, blame)
     return found
 
 

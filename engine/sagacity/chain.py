@@ -43,19 +43,26 @@ def extend(head: ChainHead, units: Sequence[Unit], *, tenant: str, lane: str) ->
         first = unit.record.seq - len(unit.lines)
         for seq, line in enumerate(unit.lines, first):
             position += 1
-            row = _row(head.id, position, unit, seq, line, previous, tenant, lane)
+            row = _row(head.id, position, unit, (seq, line), previous=previous, scope=(tenant, lane))
             previous = row.hash
             rows.append(row)
     return tuple(rows)
 
 
 def _row(
-    chain: int, position: int, unit: Unit, seq: int, line: Line, previous: bytes, tenant: str, lane: str
+    chain: int,
+    position: int,
+    unit: Unit,
+    numbered: tuple[int, Line],
+    *,
+    previous: bytes,
+    scope: tuple[str, str],
 ) -> LogRow:
+    seq, line = numbered
     data = line_data(line)
     digest = sha256(data.encode()).digest()
     object, version = (line.object, line.version) if isinstance(line, Applied) else (None, None)
-    header = (tenant, lane, chain, position, str(unit.saga), seq, line.kind, object, version)
+    header = (*scope, chain, position, str(unit.saga), seq, line.kind, object, version)
     tail = (SCHEMA_VERSION, (line.at - _EPOCH) // _MICROSECOND, digest.hex())
     return LogRow(
         chain=chain,

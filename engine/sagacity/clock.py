@@ -30,12 +30,15 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
+        """The machine's instant."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        """Seconds since some start."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        """Really wait."""
         await asyncio.sleep(seconds)
 
 

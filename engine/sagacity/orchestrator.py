@@ -5,7 +5,6 @@ it. So a call is cheap, can be repeated, and can join the caller's own transacti
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
 

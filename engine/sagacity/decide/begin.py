@@ -90,7 +90,7 @@ def wanted(draft: Draft) -> tuple[Lock, ...]:
         return merged(Lock(object=restore.object) for restore in record.restores)
     flow = draft.flow
     facts = Facts(flow, record.input, {})
-    return merged(flow.participants(flow.self, facts.input()) or ())
+    return merged(flow.participants(flow.self, facts.input) or ())
 
 
 def merged(locks: Iterable[Lock]) -> tuple[Lock, ...]:

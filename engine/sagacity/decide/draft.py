@@ -42,7 +42,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStep:
-    """Run a step's function. `settle`: an earlier attempt's effect may have landed, so ask the probe first."""
+    """Run a step's function. `settle`: an earlier attempt's effect may have landed: ask the probe first."""
 
     step: Step
     visit: int
@@ -114,6 +114,7 @@ class Draft:
 
     @property
     def flow(self) -> Flow:
+        """The definition that this saga runs."""
         return self.scope.flow
 
     def add(self, line: L.Line) -> None:
@@ -140,6 +141,7 @@ class Draft:
 
     @property
     def admits(self) -> bool:
+        """Locks are asked for in this unit."""
         return bool(self._admits)
 
     def mark(self) -> tuple[int, ...]:

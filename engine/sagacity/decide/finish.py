@@ -108,7 +108,7 @@ class Restoring:
 
     Attributes:
         how: exact (nobody changed it since), counter-action (inverse operations on what it is now),
-            changed (others changed it and an operation declares no inverse), impossible (the inverse is refused).
+            changed (others changed it and an operation declares no inverse), impossible (refused).
         state: what it would become; None where it cannot be told beforehand.
     """
 
@@ -119,6 +119,7 @@ class Restoring:
 
     @property
     def possible(self) -> bool:
+        """It can be brought back."""
         return self.how in ("exact", "counter-action")
 
 
@@ -192,7 +193,7 @@ def needs_check(record: Record) -> bool:
 
 
 def check_restores(draft: Draft, states: Mapping[str, ObjectState], *, now: datetime) -> bool:
-    """Before anything is undone: can every object be brought back? False: the rollback ended, nothing happened."""
+    """Before anything is undone: can every object be brought back? False: the rollback ended."""
     for restore in draft.record.restores:
         plan = restoring(draft.scope.participants, restore, states[restore.object])
         if not plan.possible:

@@ -30,7 +30,7 @@ def settle(draft: Draft, step: Step, *, visit: int, attempt: int, outcome: O.Out
         case O.NotTried():
             draft.add(L.NotTried(step=step.name, visit=visit, why=outcome.why, at=now))
         case O.Failed() | O.Unknown():
-            draft.add(_failure(draft, step, visit, attempt, outcome, now))
+            draft.add(_failure(draft, step, (visit, attempt), outcome, now))
         case O.Waiting():
             draft.add(
                 L.Failed(
@@ -89,8 +89,9 @@ def complete(
 
 
 def _failure(
-    draft: Draft, step: Step, visit: int, attempt: int, outcome: O.Failed | O.Unknown, now: datetime
+    draft: Draft, step: Step, tried: tuple[int, int], outcome: O.Failed | O.Unknown, now: datetime
 ) -> L.Failed:
+    visit, attempt = tried
     run = draft.record.run_of(step.name)
     since, base = (run.since, run.base) if run else (now, 0)
     again: datetime | None = None

@@ -1,1 +1,1 @@
-"""The words of Sagacity as frozen records and closed unions; no behaviour beyond what a value knows of itself."""
+"""The words of Sagacity as frozen records and closed unions: what a value knows of itself, and no more."""

@@ -126,7 +126,7 @@ def parsed(text: str | bytes) -> Any:
     """JSON text from outside as Python values, numbers exact (fractions become `Decimal`).
 
     Raises:
-        InputError: not JSON, NaN or Infinity, a key twice in one object, or nested deeper than Python can read.
+        InputError: not JSON, NaN or Infinity, a key twice in one object, or nested too deep.
     """
     try:
         return json.loads(

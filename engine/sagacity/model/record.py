@@ -27,6 +27,7 @@ class Status(StrEnum):
 
     @property
     def final(self) -> bool:
+        """Nothing moves it any more."""
         return self in FINAL
 
 
@@ -63,10 +64,12 @@ class Lock:
 
     @property
     def type(self) -> str:
+        """The part before the colon."""
         return self.object.partition(":")[0]
 
     @property
     def object_id(self) -> str:
+        """The part behind the colon."""
         return self.object.partition(":")[2]
 
 
@@ -164,6 +167,7 @@ class Effect:
 
     @property
     def undo_key(self) -> str:
+        """Idempotency key of the compensation."""
         return f"{self.key}/undo"
 
 
@@ -272,10 +276,13 @@ class Record:
 
     @property
     def locked(self) -> bool:
+        """All locks asked for are granted."""
         return all(lock.granted for lock in self.locks)
 
     def run_of(self, step: str) -> Run | None:
+        """The open execution of a step, if there is one."""
         return next((run for run in self.runs if run.step == step), None)
 
     def effect_of(self, step: str, visit: int) -> Effect | None:
+        """The effect of one execution of a step, if it has one."""
         return next((e for e in self.effects if e.step == step and e.visit == visit), None)

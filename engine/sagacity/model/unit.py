@@ -110,6 +110,7 @@ class Unit:
 
     @property
     def saga(self) -> UUID:
+        """Whose move it is."""
         return self.record.id
 
 
@@ -162,6 +163,7 @@ class Batch:
 
     @property
     def new_head(self) -> ChainHead:
+        """Where the chain stands once the batch is written."""
         last = self.rows[-1]
         return ChainHead(id=self.head.id, epoch=self.head.epoch, position=last.position, hash=last.hash)
 
@@ -193,7 +195,8 @@ class QueueEntry:
     @property
     def text(self) -> str:
         """As stored: `x<saga>:<ticket>:<microseconds since 1970>`; the first 37 characters identify it."""
-        return f"{self.mode[0] if self.mode != 'exclusive' else 'x'}{self.saga}:{self.ticket}:{_micros(self.since)}"
+        mark = "x" if self.mode == "exclusive" else "s"
+        return f"{mark}{self.saga}:{self.ticket}:{_micros(self.since)}"
 
 
 def _micros(instant: datetime) -> int:

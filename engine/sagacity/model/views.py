@@ -110,7 +110,7 @@ class RollbackItem:
 
     Attributes:
         what: the object or the effect (`step: Compensation`).
-        how: exact, counter-action, impossible, or changed (others changed it and no counter-action is declared).
+        how: exact, counter-action, impossible, or changed (by others, and no counter-action is declared).
         detail: one sentence.
     """
 

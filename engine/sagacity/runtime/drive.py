@@ -181,7 +181,7 @@ class Drive:
         elif moves.rest or moves.sleep is not None:
             return await self._let_go(moves)
         else:
-            if moves.intends or self.draft.admits:
+            if self.draft.lines and (moves.intends or self.draft.admits):
                 await self._commit()
             await self._launch(moves)
         return False

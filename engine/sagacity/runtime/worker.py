@@ -90,6 +90,7 @@ class Worker:
 
     @property
     def stopping(self) -> bool:
+        """No new step is begun."""
         return self._stopping.is_set()
 
     @property

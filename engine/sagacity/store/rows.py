@@ -79,13 +79,25 @@ class Memo:
     waits: tuple[Wait, ...] = ()
     restores: tuple[Restore, ...] = ()
     cancelling: str | None = None
+    restarting: bool = False
+    backward: bool = False
     pivoted: bool = False
     restarts: int = 0
 
 
 _MEMO = TypeAdapter(Memo)
 _EMPTY = JsonText("{}")
-_PLAIN = ("locks", "runs", "visits", "waits", "cancelling", "pivoted", "restarts")
+_PLAIN = (
+    "locks",
+    "runs",
+    "visits",
+    "waits",
+    "cancelling",
+    "restarting",
+    "backward",
+    "pivoted",
+    "restarts",
+)
 _NESTED = ("staged", "effects", "restores")
 _JSON_FIELDS = frozenset({"result", "args", "before", "after"})
 _FIELDS: dict[type, tuple[tuple[str, bool], ...]] = {
@@ -204,6 +216,8 @@ def record_of(row: Row[Any] | _SagaColumns) -> Record:
         waits=memo.waits,
         restores=memo.restores,
         cancelling=memo.cancelling,
+        restarting=memo.restarting,
+        backward=memo.backward,
         pivoted=memo.pivoted,
         restarts=memo.restarts,
     )

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from sagacity.chain import extend
 from sagacity.clock import Clock
+from sagacity.errors import StoreError
 from sagacity.model.record import Effect, Record, Status
 from sagacity.model.unit import (
     Batch,
@@ -111,12 +112,13 @@ class PortableStore(ABC):
 
     async def _own_chain(self, work: Work[ChainHead]) -> ChainHead:
         """Again where two made the same new chain at once."""
-        for _ in range(_CHAIN_TRIES - 1):
+        for left in reversed(range(_CHAIN_TRIES)):
             try:
                 return await self._write(work)
-            except IntegrityError:
-                continue
-        return await self._write(work)
+            except IntegrityError as error:
+                if not left:
+                    raise StoreError(f"no chain of its own for the worker: {error.orig}") from error
+        raise AssertionError("the last try either returns or raises")
 
     async def heartbeat(self, worker: UUID, lease: timedelta) -> bool:
         return await self._write(

@@ -5,9 +5,9 @@ the hot row stays narrow and a new field of the record needs no new column.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import field, fields, make_dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, get_type_hints
 from uuid import UUID
 
 import orjson
@@ -15,20 +15,9 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Row, Table, and_
 
 from sagacity.ids import derived_id
-from sagacity.model.canonical import Json, JsonText
+from sagacity.model.canonical import JsonText
 from sagacity.model.lines import SCHEMA_VERSION
-from sagacity.model.record import (
-    Effect,
-    EffectStatus,
-    Held,
-    Record,
-    Restore,
-    Run,
-    Staged,
-    Status,
-    Wait,
-    WaitsFor,
-)
+from sagacity.model.record import Effect, EffectStatus, Record, Restore, Staged, Status, WaitsFor
 from sagacity.model.unit import (
     ChainHead,
     LogRow,
@@ -66,39 +55,23 @@ class Scope(NamedTuple):
 # --- sagas ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memo:
-    """The fields of a record that are no columns; what is empty is left out of the text."""
-
-    locks: tuple[Held, ...] = ()
-    runs: tuple[Run, ...] = ()
-    visits: dict[str, int] | None = None
-    results: dict[str, Json] | None = None
-    staged: tuple[Staged, ...] = ()
-    effects: tuple[Effect, ...] = ()
-    waits: tuple[Wait, ...] = ()
-    restores: tuple[Restore, ...] = ()
-    cancelling: str | None = None
-    restarting: bool = False
-    backward: bool = False
-    pivoted: bool = False
-    restarts: int = 0
-
-
-_MEMO = TypeAdapter(Memo)
-_EMPTY = JsonText("{}")
-_PLAIN = (
-    "locks",
-    "runs",
-    "visits",
-    "waits",
-    "cancelling",
-    "restarting",
-    "backward",
-    "pivoted",
-    "restarts",
+_NO_MEMO = frozenset(
+    (
+        *("id", "definition", "version", "definition_hash", "key", "input", "state", "status", "waits_for"),
+        *("reason", "paused", "revision", "seq", "created_at", "updated_at", "due_at", "parent"),
+        *("parent_step", "rolls_back"),
+    )
 )
+"""Fields of a record that are columns; every other one, also one that comes later, goes into `memo`."""
+
+_HINTS = get_type_hints(Record, include_extras=True)
+_Memo = make_dataclass(
+    "_Memo", [(name, hint, field(default=None)) for name, hint in _HINTS.items() if name not in _NO_MEMO]
+)
+_MEMO: TypeAdapter[Any] = TypeAdapter(_Memo)
 _NESTED = ("staged", "effects", "restores")
+_PLAIN = tuple(f.name for f in fields(Record) if f.name not in _NO_MEMO | {"results", *_NESTED})
+_EMPTY = JsonText("{}")
 _JSON_FIELDS = frozenset({"result", "args", "before", "after"})
 _FIELDS: dict[type, tuple[tuple[str, bool], ...]] = {
     kind: tuple((f.name, f.name in _JSON_FIELDS) for f in fields(kind)) for kind in (Effect, Staged, Restore)
@@ -106,7 +79,7 @@ _FIELDS: dict[type, tuple[tuple[str, bool], ...]] = {
 
 
 def memo_text(record: Record) -> JsonText:
-    """The canonical text of what is no column."""
+    """The canonical text of what is no column; what is empty is left out, and reads back as empty."""
     content: dict[str, Any] = {name: value for name in _PLAIN if (value := getattr(record, name))}
     if record.results:
         content["results"] = {name: orjson.Fragment(text) for name, text in record.results.items()}
@@ -186,7 +159,11 @@ class _SagaColumns(Protocol):
 
 def record_of(row: Row[Any] | _SagaColumns) -> Record:
     """The record that a whole row of `saga` holds."""
-    memo = _MEMO.validate_python(orjson.loads(row.memo)) if row.memo != "{}" else Memo()
+    memo: dict[str, Any] = {"visits": {}, "results": {}}
+    if row.memo != _EMPTY:
+        content = orjson.loads(row.memo)
+        known = _MEMO.validate_python(content)
+        memo |= {name: getattr(known, name) for name in content}
     return Record(
         id=row.id,
         definition=row.definition,
@@ -207,19 +184,7 @@ def record_of(row: Row[Any] | _SagaColumns) -> Record:
         parent=row.parent,
         parent_step=row.parent_step,
         rolls_back=row.rolls_back,
-        locks=memo.locks,
-        runs=memo.runs,
-        visits=memo.visits or {},
-        results=memo.results or {},
-        staged=memo.staged,
-        effects=memo.effects,
-        waits=memo.waits,
-        restores=memo.restores,
-        cancelling=memo.cancelling,
-        restarting=memo.restarting,
-        backward=memo.backward,
-        pivoted=memo.pivoted,
-        restarts=memo.restarts,
+        **memo,
     )
 
 

@@ -1,0 +1,357 @@
+# ruff: noqa: D102 - what each method promises is written in store/base.py, once
+"""The embedded store: one SQLite file, one connection, one thread.
+
+SQLite has one writer at a time, so the store gives it one: every call is a function that runs
+whole, in its own transaction, in the store's thread. The event loop never waits for a disk.
+Writes take the file's write lock before they look (`BEGIN IMMEDIATE`), so nothing can change
+between a condition's check and the write that depends on it.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, IntegrityError, ResourceClosedError
+
+from sagacity.clock import Clock
+from sagacity.errors import StoreError, StoreReadOnly, StoreUnavailable, UnsafeSettings
+from sagacity.model.record import Record
+from sagacity.model.unit import (
+    Batch,
+    ChainHead,
+    LogRow,
+    Message,
+    ObjectState,
+    OutcomeUnknown,
+    Unit,
+    Written,
+)
+from sagacity.store import batch as batches
+from sagacity.store import images, logreads, schema
+from sagacity.store.base import OwnRow, RowImages
+from sagacity.store.portable import Answer, PortableStore, Work
+from sagacity.store.types import instant
+
+BUSY_FOR = timedelta(seconds=30)
+"""How long a write waits for another process's write."""
+
+WATCH_EVERY = timedelta(milliseconds=20)
+"""How often the file is asked whether another connection committed."""
+
+_JULIAN_1970 = 2440587.5
+_DAY_IN_MILLISECONDS = 86_400_000
+
+
+class SqliteStore(PortableStore):
+    """A store in one SQLite file.
+
+    Args:
+        url: SQLAlchemy's URL, driver `sqlite`.
+        accept_loss: write without waiting for the disk, and allow a database in memory.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(
+        self, url: URL, *, tenant: str, lane: str, clock: Clock | None = None, accept_loss: bool = False
+    ) -> None:
+        super().__init__(tenant=tenant, lane=lane, clock=clock)
+        self._url = url
+        self._accept_loss = accept_loss
+        self._thread: ThreadPoolExecutor | None = None
+        self._conn: Connection | None = None
+        self._mode = "DEFERRED"
+        self._hint = asyncio.Event()
+        self._seen_version = 0
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        if self._conn is not None:
+            return
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sagacity-store")
+        try:
+            await self._in_thread(self._connect)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+        thread.shutdown()
+        self._hint.set()
+
+    async def now(self) -> datetime:
+        return await self._read(self._instant)
+
+    def _connect(self) -> None:
+        """In the thread: open, check, and make the tables where the file is new."""
+        path = _file(self._url)
+        if path is None and not self._accept_loss:
+            raise UnsafeSettings("a database in memory loses everything: give a file, sqlite:///NAME.db")
+        if path is not None:
+            _check_path(path)
+        absent = path is None or not path.exists() or path.stat().st_size == 0
+        with _told(self._url):
+            self._conn = self._engine().connect()
+            self._check_flush(self._conn)
+            self._transact("IMMEDIATE", lambda conn: _make_ready(conn, absent=absent))
+            self._seen_version = self._version()
+
+    def _disconnect(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            conn.close()
+
+    def _engine(self) -> Engine:
+        engine = create_engine(
+            self._url,
+            poolclass=NullPool,
+            connect_args={
+                "isolation_level": None,
+                "timeout": BUSY_FOR.total_seconds(),
+                "check_same_thread": False,
+            },
+        )
+        event.listen(engine, "connect", self._set_up)
+        event.listen(engine, "begin", lambda conn: conn.exec_driver_sql(f"BEGIN {self._mode}"))
+        return engine
+
+    def _set_up(self, raw: Any, _record: Any) -> None:
+        """Settings of the file's connection, before SQLAlchemy uses it."""
+        for setting in (
+            "journal_mode = WAL",
+            f"synchronous = {'OFF' if self._accept_loss else 'FULL'}",
+            "foreign_keys = ON",
+            "cache_size = -65536",
+        ):
+            raw.execute(f"PRAGMA {setting}")
+
+    def _check_flush(self, conn: Connection) -> None:
+        raw = conn.connection.driver_connection
+        assert raw is not None  # a connection that was just made has its driver's
+        journal, flush = (
+            raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+        )
+        if not self._accept_loss and (journal != "wal" or flush < 2):
+            raise UnsafeSettings(
+                f"SQLite answers journal_mode={journal}, synchronous={flush} here: acknowledged commits "
+                "could be lost; use a local disk"
+            )
+
+    # --- transactions -------------------------------------------------------------------------------
+
+    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        if self._thread is None:
+            raise StoreUnavailable("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _transact(self, mode: str, work: Work[Answer]) -> Answer:
+        """In the thread: run `work` in a transaction of its own."""
+        if self._conn is None:
+            raise StoreUnavailable("the store is not open")
+        self._mode = mode
+        with _told(self._url), self._conn.begin():
+            return work(self._conn)
+
+    async def _read(self, work: Work[Answer]) -> Answer:
+        return await self._in_thread(lambda: self._transact("DEFERRED", work))
+
+    async def _write(self, work: Work[Answer]) -> Answer:
+        return await self._in_thread(lambda: self._transact("IMMEDIATE", work))
+
+    async def _snapshot(self, work: Work[Answer]) -> Answer:
+        return await self._read(work)
+
+    async def _write_known(self, work: Work[Answer]) -> Answer:
+        """Like `_write`, and tells a failed commit from one whose outcome nobody knows.
+
+        Raises:
+            OutcomeUnknown: the commit broke, and the transaction is gone. StoreError: refused.
+        """
+        return await self._in_thread(lambda: self._commit_known(work))
+
+    def _commit_known(self, work: Work[Answer]) -> Answer:
+        reached_end = False
+
+        def whole(conn: Connection) -> Answer:
+            nonlocal reached_end
+            answer = work(conn)
+            reached_end = True
+            return answer
+
+        try:
+            return self._transact("IMMEDIATE", whole)
+        except IntegrityError as error:
+            raise StoreError(f"the database refused the batch: {error.orig}") from error
+        except StoreError as error:
+            if reached_end:
+                raise OutcomeUnknown(f"the commit broke: {error}") from error
+            raise
+
+    def _instant(self, conn: Connection) -> datetime:
+        if self._clock is not None:
+            return self._clock.now()
+        days: float = conn.exec_driver_sql("SELECT julianday('now')").scalar_one()
+        return instant(round((days - _JULIAN_1970) * _DAY_IN_MILLISECONDS) * 1000)
+
+    # --- the batch ----------------------------------------------------------------------------------
+
+    async def write(self, batch: Batch) -> Written:
+        return await self._write_known(lambda conn: batches.write(conn, self._scope, batch))
+
+    async def write_with_rows(
+        self,
+        *,
+        head: ChainHead,
+        worker: UUID,
+        saga: UUID,
+        rows: Sequence[OwnRow],
+        compose: Callable[[Mapping[str, RowImages]], Unit],
+    ) -> tuple[Written, ChainHead]:
+        def work(conn: Connection) -> tuple[Written, ChainHead]:
+            batch = self._batch_of(head, compose(images.run_statements(conn, rows)), worker)
+            return batches.write(conn, self._scope, batch), batch.new_head
+
+        return await self._write_known(work)
+
+    async def erase(
+        self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID
+    ) -> ChainHead:
+        batch = self._batch_of(head, unit, worker)
+
+        def work(conn: Connection) -> ChainHead:
+            batches.write(conn, self._scope, batch)
+            logreads.erase_lines(conn, self._scope, saga, seqs)
+            return batch.new_head
+
+        return await self._write_known(work)
+
+    async def load(
+        self,
+        rows: AsyncIterator[Sequence[LogRow]],
+        sagas: Sequence[Record],
+        objects: Sequence[ObjectState],
+        heads: Sequence[ChainHead],
+        starts: Sequence[Message],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def following() -> Sequence[LogRow] | None:
+            return await anext(rows, None)
+
+        def work(conn: Connection) -> None:
+            logreads.check_empty(conn, self._scope)
+            tickets: Counter[str] = Counter()
+            # The store's thread waits for the loop: nothing else can come into this transaction.
+            while piece := asyncio.run_coroutine_threadsafe(following(), loop).result():
+                logreads.load_lines(conn, self._scope, piece, tickets)
+            folded = logreads.Folded(sagas=sagas, objects=objects, heads=heads, starts=starts)
+            logreads.load_tables(conn, self._scope, folded, tickets)
+
+        await self._write_known(work)
+
+    # --- waking -------------------------------------------------------------------------------------
+
+    async def hint(self) -> None:
+        self._hint.set()
+
+    async def hinted(self) -> None:
+        """By this process at once, by other connections within `WATCH_EVERY` (under a given clock: never)."""
+        while not self._hint.is_set():
+            if self._clock is not None:
+                await self._hint.wait()
+                break
+            seen, self._seen_version = self._seen_version, await self._in_thread(self._version)
+            if seen != self._seen_version:
+                break
+            try:
+                await asyncio.wait_for(self._hint.wait(), WATCH_EVERY.total_seconds())
+            except TimeoutError:
+                continue
+        self._hint.clear()
+
+    def _version(self) -> int:
+        """A number that changes when another connection commits; needs no transaction."""
+        raw = None if self._conn is None else self._conn.connection.driver_connection
+        return self._seen_version if raw is None else int(raw.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _make_ready(conn: Connection, *, absent: bool) -> None:
+    """Make the tables in a new file; a file that another process made meanwhile has them."""
+    if absent and not conn.dialect.has_table(conn, schema.saga.name):
+        schema.metadata.create_all(conn)
+
+
+# --- the file and what it answers ---------------------------------------------------------------------
+
+
+def _file(url: URL) -> Path | None:
+    """The file that a URL names; None for a database in memory."""
+    name = (url.database or "").removeprefix("file:").partition("?")[0]
+    return None if name in {"", ":memory:"} else Path(name)
+
+
+def _check_path(path: Path) -> None:
+    """Say what is wrong with the place before SQLite says only that it cannot open it.
+
+    Raises:
+        StoreUnavailable, StoreReadOnly: the message names the fix.
+    """
+    if path.is_dir():
+        raise StoreUnavailable(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise StoreUnavailable(f"the folder {path.parent} does not exist: create it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise StoreReadOnly(f"{path} cannot be written: give this process write permission")
+
+
+@contextmanager
+def _told(url: URL) -> Iterator[None]:
+    """The driver's errors as the engine's, by their codes; collisions pass as they are.
+
+    Raises:
+        StoreReadOnly, StoreUnavailable, StoreError: by SQLite's result code.
+    """
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except ResourceClosedError as error:
+        raise StoreUnavailable(f"{url.database}: the connection is closed") from error
+    except DBAPIError as error:
+        raise _classified(url, error.orig) from error
+    except sqlite3.Error as error:
+        raise _classified(url, error) from error
+
+
+def _classified(url: URL, error: BaseException | None) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_READONLY:
+            return StoreReadOnly(f"{url.database} cannot be written: give this process write permission")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreUnavailable(
+                f"{url.database}: another process has held the write lock for {BUSY_FOR.seconds} s: "
+                "end its transaction"
+            )
+        case sqlite3.SQLITE_CANTOPEN:
+            return StoreUnavailable(f"{url.database} cannot be opened: check the path and its permissions")
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return StoreError(f"{url.database} is not a sound SQLite database: restore it from a backup")
+        case sqlite3.SQLITE_FULL:
+            return StoreError(f"{url.database}: the disk is full: make room, then go on")
+    return StoreError(f"{url.database}: {error}")

@@ -80,7 +80,8 @@ def started(record: Record) -> Started:
 def first(record: Record | None = None, **fields: Any) -> Unit:
     """The unit that inserts a saga."""
     saga = record or _record()
-    return Unit(**{"record": saga, "before": None, "epoch": 1, "lines": (started(saga),)} | fields)
+    given: dict[str, Any] = {"record": saga, "before": None, "epoch": 1, "lines": (started(saga),)}
+    return Unit(**given | fields)
 
 
 def note(at: datetime = NOON) -> Line:
@@ -91,7 +92,12 @@ def note(at: datetime = NOON) -> Line:
 def following(before: Record, *, epoch: int = 1, change: dict[str, Any] | None = None, **fields: Any) -> Unit:
     """The unit that moves a saga on by one line; `change` are fields of the record."""
     after = replace(before, revision=before.revision + 1, seq=before.seq + 1, **change or {})
-    given = {"record": after, "before": before.revision, "epoch": epoch, "lines": (note(after.updated_at),)}
+    given: dict[str, Any] = {
+        "record": after,
+        "before": before.revision,
+        "epoch": epoch,
+        "lines": (note(after.updated_at),),
+    }
     return Unit(**given | fields)
 
 

@@ -1,0 +1,54 @@
+"""From what `--store` says to an address that a store can be opened with.
+
+`postgres` means a private server in `.sagacity/pg` of the current folder. It is ours, so its
+schema is brought up to date without asking; every other store is migrated only on request.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PRIVATE = "postgres"
+FOLDER = Path(".sagacity/pg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where sagas live. `private`: on a server that ends with us."""
+
+    url: str
+    private: bool = False
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether one process at a time writes there."""
+        return self.url.startswith("sqlite")
+
+
+@asynccontextmanager
+async def place(store: str, *, migrated: bool = True) -> AsyncIterator[Place]:
+    """The address of `store`; a private server is up, and its schema current, for as long as this lasts.
+
+    Args:
+        store: a URL, or `postgres`.
+        migrated: bring the private server's schema up to date.
+
+    Raises:
+        StoreError: the private server does not start.
+    """
+    if store != PRIVATE:
+        yield Place(url=store)
+        return
+    from sagacity.store.private import PrivatePostgres
+
+    server = await asyncio.to_thread(PrivatePostgres.ensure, FOLDER)
+    try:
+        if migrated:
+            from sagacity.store.migrate import upgrade_at
+
+            await upgrade_at(server.url())
+        yield Place(url=server.url(), private=True)
+    finally:
+        await asyncio.to_thread(server.stop)

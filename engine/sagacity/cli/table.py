@@ -1,0 +1,143 @@
+"""The one table of commands: the application registers them from it, and `docs/cli.md` is printed from it.
+
+`python -m sagacity.cli.table > docs/cli.md` makes the page; a test compares the two.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from sagacity.cli import acting, keeping, reading, running
+from sagacity.cli.failures import FAILURES, MEANINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command: its name, the section it stands in, the function behind it, and a call to copy."""
+
+    name: str
+    section: str
+    function: Callable[..., Any]
+    example: str
+
+
+def _command(section: str, name: str, function: Callable[..., Any], example: str) -> Command:
+    return Command(name=name, section=section, function=function, example=f"sagacity {example}")
+
+
+COMMANDS: tuple[Command, ...] = (
+    _command("Execute", "run", running.run, "run sagas/order.py:Order --input orders.jsonl"),
+    _command("Execute", "worker", running.worker, "worker"),
+    _command("Execute", "serve", running.serve, "serve --port 8000"),
+    _command("Act", "start", acting.start, """start Order --input '{"order_id": "A-1", "amount": "9.90"}'"""),
+    _command("Act", "signal", acting.signal, "signal A-1 carrier.delivered"),
+    _command("Act", "cancel", acting.cancel, "cancel A-1 --reason 'the customer called'"),
+    _command("Act", "retry", acting.retry, "retry A-1 --reason 'the bank answers again'"),
+    _command("Act", "rollback", acting.rollback, "rollback A-1 --preview"),
+    _command("Look", "show", reading.show, "show A-1"),
+    _command("Look", "list", reading.list_, "list --status stuck"),
+    _command("Look", "log", reading.log, "log A-1"),
+    _command("Look", "object", reading.object_, "object account:A-118 --history"),
+    _command("Look", "locks", reading.locks, "locks --object account:A-118"),
+    _command("Look", "diagram", reading.diagram, "diagram Order --format mermaid"),
+    _command("Look after", "check", keeping.check, "check"),
+    _command("Look after", "verify", keeping.verify, "verify"),
+    _command("Look after", "rebuild", keeping.rebuild, "rebuild --into sqlite:///again.db"),
+    _command("Look after", "migrate", keeping.migrate, "migrate --sql"),
+    _command("Look after", "init", keeping.init, "init shop"),
+)
+
+_INTRODUCTION = """\
+# The command line
+
+<!-- Made by `python -m sagacity.cli.table`; a test holds it up to date. -->
+
+Data goes to stdout, everything else to stderr. Nothing is asked without a terminal. Colours are left out
+when `NO_COLOR` is set or stdout is no terminal. `REF` is a saga's id or its business key.
+"""
+
+
+def page() -> str:
+    """`docs/cli.md`, whole."""
+    return "\n".join([_INTRODUCTION, *_globals(), *_commands(), *_settings(), *_codes()]) + "\n"
+
+
+def _globals() -> Iterator[str]:
+    from sagacity.cli.app import GLOBALS
+
+    yield "## With every command\n\n| option | meaning |\n| --- | --- |"
+    for hint, _ in GLOBALS.values():
+        yield _option_row(hint)
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    section = ""
+    for command in COMMANDS:
+        if command.section != section:
+            section = command.section
+            yield f"## {section}\n"
+        yield f"### `{_usage(command)}`\n"
+        yield f"{inspect.getdoc(command.function)}\n"
+        options = [hint for hint, is_option in _declared(command) if is_option]
+        if options:
+            yield "| option | meaning |\n| --- | --- |"
+            yield from (_option_row(hint) for hint in options)
+            yield ""
+        yield f"    {command.example}\n"
+
+
+def _usage(command: Command) -> str:
+    arguments = [_info(hint).metavar for hint, is_option in _declared(command) if not is_option]
+    return " ".join(["sagacity", command.name, *arguments])
+
+
+def _declared(command: Command) -> Iterator[tuple[Any, bool]]:
+    for parameter in inspect.signature(command.function).parameters.values():
+        if parameter.name != "call":
+            yield parameter.annotation, type(_info(parameter.annotation)).__name__ == "OptionInfo"
+
+
+def _info(hint: Any) -> Any:
+    return get_args(hint)[1]
+
+
+def _option_row(hint: Any) -> str:
+    info = _info(hint)
+    kinds = [kind for kind in _kinds(get_args(hint)[0]) if kind is not type(None)]
+    value = "" if kinds == [bool] else f" {info.metavar or kinds[0].__name__.upper()}"
+    return f"| `{', '.join(info.param_decls)}{value}` | {info.help} |"
+
+
+def _kinds(hint: Any) -> list[Any]:
+    if get_origin(hint) is list:
+        return [get_args(hint)[0]]
+    return [kind for option in get_args(hint) for kind in _kinds(option)] if get_args(hint) else [hint]
+
+
+def _settings() -> Iterator[str]:
+    from sagacity.config import Settings
+
+    yield "## Settings\n\n| variable | default | meaning |\n| --- | --- | --- |"
+    for name, setting in Settings.model_fields.items():
+        default = setting.default
+        shown = f"{default.total_seconds():g}" if hasattr(default, "total_seconds") else default
+        cell = "" if shown is None else f"`{shown}`"
+        yield f"| `SAGACITY_{name.upper()}` | {cell} | {setting.description} |"
+    yield "| `SAGACITY_<NAME>_URL` | | address of the external `<NAME>` |\n"
+
+
+def _codes() -> Iterator[str]:
+    yield "## Exit codes\n\n| code | means |\n| --- | --- |"
+    for code, meaning in MEANINGS.items():
+        yield f"| {int(code)} | {meaning} |"
+    yield "\n## Errors\n\n| error | exit code | HTTP status | problem type |\n| --- | --- | --- | --- |"
+    for cls, failure in FAILURES.items():
+        kind = f"`urn:sagacity:problem:{failure.kind}`"
+        yield f"| `{cls.__name__}` | {int(failure.exit)} | {failure.status} | {kind} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,83 @@
+"""A worker inside this process, and the signals that end it.
+
+SIGTERM and Ctrl-C ask, they do not break off: what is in flight ends, or is handed back, within
+the grace time.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sagacity.config import Settings
+from sagacity.orchestrator import Orchestrator
+from sagacity.runtime.settings import WorkerSettings
+from sagacity.runtime.worker import Worker
+from sagacity.telemetry import on_notice, tell
+
+
+@contextmanager
+def told_to_stop(*, tied: bool = False) -> Iterator[asyncio.Event]:
+    """An event that is set by SIGTERM or SIGINT; with `tied` also when standard input ends."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    stdin = sys.stdin.fileno() if tied else None
+
+    def read() -> None:
+        if stdin is not None and not os.read(stdin, 64):
+            loop.remove_reader(stdin)
+            stop.set()
+
+    if stdin is not None:
+        loop.add_reader(stdin, read)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        if stdin is not None:
+            loop.remove_reader(stdin)
+
+
+def worker_for(sagas: Orchestrator, settings: Settings) -> Worker:
+    """A worker for `sagas`, set up as `settings` say."""
+    return Worker(
+        sagas.store,
+        sagas.project.flows,
+        sagas.project.participants,
+        settings=WorkerSettings(
+            name=f"{os.uname().nodename}/{os.getpid()}",
+            lease=settings.lease,
+            poll=settings.poll,
+            concurrency=settings.concurrency,
+        ),
+        listeners=(on_notice,),
+    )
+
+
+async def work(
+    sagas: Orchestrator, settings: Settings, stop: asyncio.Event, *, grace: timedelta | None = None
+) -> None:
+    """Execute sagas until `stop` is set, then end cleanly within `grace`.
+
+    Raises:
+        Whatever ends the worker by itself (a lost history, a database that is gone for good).
+    """
+    worker = sagas.worker = worker_for(sagas, settings)
+    running = asyncio.create_task(worker.run())
+    stopped = asyncio.create_task(stop.wait())
+    tell("worker.started", definitions=sorted(sagas.project.flows))
+    try:
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        sagas.worker = None
+        tell("worker.stopping")
+        await worker.stop(grace=settings.grace if grace is None else grace)
+        await running
+        tell("worker.stopped")

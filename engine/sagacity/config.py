@@ -1,0 +1,77 @@
+"""Settings of a process, read once from `SAGACITY_…` variables by its entry point.
+
+Nothing below the edges reads the environment by itself (externals get their addresses handed
+over), so what a process runs with can be seen and said in one place.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sagacity.errors import ConfigError
+
+DEFAULT_STORE = "sqlite:///sagacity.db"
+_PREFIX = "SAGACITY_"
+
+
+def _seconds(value: Any) -> Any:
+    """`2.5` and `"2.5"` as seconds; everything else as pydantic reads durations (`PT2.5S`, `0:00:02.5`)."""
+    if isinstance(value, str):
+        try:
+            return timedelta(seconds=float(value))
+        except (ValueError, OverflowError):
+            return value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=1))]
+
+
+class Settings(BaseSettings):
+    """What a process runs with. Each field is the variable `SAGACITY_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
+
+    store: str = Field(
+        default=DEFAULT_STORE,
+        min_length=1,
+        description="where sagas live: `sqlite:///FILE`, `postgresql://…`; `postgres` is a private server",
+    )
+    tenant: str = Field(default="main", min_length=1, max_length=64, description="whose sagas")
+    lease: Duration = Field(
+        default=timedelta(seconds=15), description="after this silence a worker counts as dead; seconds"
+    )
+    poll: Duration = Field(
+        default=timedelta(milliseconds=100),
+        description="longest wait between two looks at the store; seconds",
+    )
+    grace: Duration = Field(
+        default=timedelta(seconds=20), description="time to end cleanly after SIGTERM; seconds"
+    )
+    concurrency: int = Field(default=200, ge=1, le=10_000, description="sagas that one worker runs at once")
+    actor: str | None = Field(default=None, max_length=200, description="who acts; stands in the log")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="what is told on stderr"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`auto` is text on a terminal and JSON elsewhere"
+    )
+
+
+def load(**given: Any) -> Settings:
+    """The settings of this process; `given` values that are not None stand over the environment.
+
+    Raises:
+        ConfigError: a value that cannot be; the message names its variable.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError("; ".join(_said(fault) for fault in error.errors())) from None
+
+
+def _said(fault: Any) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else "settings"
+    return f"{_PREFIX}{name.upper()}={fault['input']}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"

@@ -1,0 +1,108 @@
+"""Events with a name and fields: what a process tells about itself while it runs.
+
+The library only ever *tells* (through the standard `logging`, whose owner is the user's
+application); only our own entry points decide where that goes, by `set_up`. So importing
+Sagacity never changes a host's logging.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TextIO
+
+from sagacity.model.unit import Notice
+
+LOGGER = "sagacity"
+
+EVENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "saga.committed": "a saga ended: everything happened",
+        "saga.rolled_back": "a saga ended: everything was made good",
+        "saga.abandoned": "a saga ended: an operator left its effects standing",
+        "saga.stuck": "nothing moves this saga by itself: an operator must",
+        "worker.started": "a worker claims sagas from now on",
+        "worker.stopping": "a worker was told to end: no new claims",
+        "worker.stopped": "a worker ended; nothing is in flight",
+        "worker.restarted": "a worker process died and was started again",
+        "server.started": "the HTTP API listens",
+        "server.stopped": "the HTTP API is closed",
+        "fault": "a fault of ours; the trace stands beside it",
+    }
+)
+"""Every event that the edges tell, and what it means; the engine's own modules add theirs by name."""
+
+_LEVELS = {"saga.stuck": logging.WARNING, "worker.restarted": logging.WARNING, "fault": logging.ERROR}
+
+
+def tell(event: str, **fields: Any) -> None:
+    """Tell that `event` happened; costs little when nobody listens."""
+    level = _LEVELS.get(event, logging.INFO)
+    logger = logging.getLogger(LOGGER)
+    if logger.isEnabledFor(level):
+        logger.log(level, event, extra={"fields": fields})
+
+
+def on_notice(notice: Notice) -> None:
+    """Listener for the notification outlet: each notice becomes one structured line."""
+    fields = {"saga": str(notice.saga), "seq": notice.seq}
+    content = json.loads(notice.data)
+    fields |= {k: v for k, v in content.items() if k not in fields} if isinstance(content, dict) else {}
+    tell(f"saga.{notice.kind}", **fields)
+
+
+def set_up(
+    *,
+    level: str = "info",
+    form: Literal["auto", "json", "text"] = "auto",
+    stream: TextIO | None = None,
+) -> None:
+    """Send everything that is told to `stream` (stderr), one line an event. For entry points only."""
+    import structlog
+
+    out = stream if stream is not None else sys.stderr
+    as_json = form == "json" or (form == "auto" and not out.isatty())
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _spread,
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(default=str)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger(LOGGER).setLevel(level.upper())
+    # What tells through structlog itself takes the same way out; left alone it would write to stdout.
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _spread(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `tell` as fields of the line."""
+    record = event.get("_record")
+    fields = getattr(record, "fields", None)
+    if isinstance(fields, dict):
+        return {**fields, **event}
+    return event

@@ -1,0 +1,65 @@
+"""The calls of the API. Each is one call of the orchestrator: no rule lives here.
+
+Every answer is JSON, every error a problem document, and only this machine is answered.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from sagacity.orchestrator import Orchestrator
+from sagacity.web import problems
+from sagacity.web.acts import acts
+from sagacity.web.looks import looks, state_of_health
+
+HOSTS = ["127.0.0.1", "localhost", "[::1]", "::1", "testserver"]
+"""Names under which it answers; another one is a page in a browser that tricks its name server."""
+
+
+def create_app(orchestrator: Orchestrator) -> FastAPI:
+    """The API of one orchestrator, which the caller opens and closes.
+
+    Every answer is JSON; every error an RFC 9457 problem document.
+    """
+    app = FastAPI(
+        title="Sagacity",
+        summary="Long-lived business transactions: start, watch, repair.",
+        version="1",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=problems.DOCUMENTED,
+    )
+    problems.install(app)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)
+    app.include_router(acts(orchestrator), prefix="/v1")
+    app.include_router(looks(orchestrator), prefix="/v1")
+    app.include_router(state_of_health(orchestrator))
+    app.middleware("http")(_faults)
+    _document_problem(app)
+    return app
+
+
+async def _faults(request: Request, call_next: Any) -> Response:
+    """Faults of ours become problems too: the framework would answer them with bare text."""
+    try:
+        answer: Response = await call_next(request)
+    except Exception as error:
+        return problems.fault_of(request, error)
+    return answer
+
+
+def _document_problem(app: FastAPI) -> None:
+    """Put the shape of a problem among the described ones: every call refers to it."""
+    described = app.openapi
+
+    def with_problem() -> dict[str, Any]:
+        schema = described()
+        known = schema.setdefault("components", {}).setdefault("schemas", {})
+        known.setdefault("Problem", problems.Problem.model_json_schema())
+        return schema
+
+    app.openapi = with_problem  # type: ignore[method-assign]

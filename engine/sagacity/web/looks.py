@@ -1,0 +1,195 @@
+"""Calls that only look: sagas, their stories, objects, locks, counts, health."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response
+
+from sagacity.cli.narrowing import narrowed, next_cursor
+from sagacity.cli.story import tell
+from sagacity.model.canonical import Json
+from sagacity.model.views import (
+    HistoryLine,
+    LockView,
+    ObjectVersion,
+    ObjectView,
+    Outcome,
+    RollbackPreview,
+    SagaSummary,
+    SagaView,
+)
+from sagacity.orchestrator import Orchestrator
+from sagacity.web import answers
+
+LONGEST_WAIT = 60.0
+"""Seconds that one call may wait for a saga's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldLine:
+    """One line of a saga's story; `text` says it in plain words."""
+
+    seq: int
+    at: datetime
+    kind: str
+    data: Json | None
+    object: str | None
+    version: int | None
+    chain: int
+    position: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Sagas per status."""
+
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`ok`: it answers (health), or it can also reach its store (ready)."""
+
+    ok: bool
+
+
+def looks(sagas: Orchestrator) -> APIRouter:
+    """The routes that look."""
+    router = APIRouter(tags=["look"])
+    _sagas(router, sagas)
+    _one_saga(router, sagas)
+    _objects(router, sagas)
+    _whole(router, sagas)
+    return router
+
+
+def _sagas(router: APIRouter, sagas: Orchestrator) -> None:
+    @router.get("/sagas", summary="List sagas, newest first", responses=answers.described_page(SagaSummary))
+    async def listed(
+        status: Annotated[list[str] | None, Query()] = None,
+        definition: str | None = None,
+        key: str | None = None,
+        cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> Response:
+        filter_ = narrowed(status=status or (), definition=definition, key=key, before=cursor, limit=limit)
+        found = await sagas.list(filter_)
+        return answers.many(found, after=next_cursor(found, limit=limit))
+
+
+def _one_saga(router: APIRouter, sagas: Orchestrator) -> None:
+    @router.get("/sagas/{ref}", summary="One saga, whole", responses=answers.described(SagaView))
+    async def show(ref: str, definition: str | None = None) -> Response:
+        """`ref` is an id or a business key."""
+        return answers.one(await sagas.show(await sagas.resolve(ref, definition=definition)))
+
+    @router.get("/sagas/{ref}/history", summary="Its story", responses=answers.described_page(ToldLine))
+    async def history(ref: str, definition: str | None = None) -> Response:
+        """Every line of its log, with the same in plain words."""
+        found = await sagas.history(await sagas.resolve(ref, definition=definition))
+        return answers.many(_told(line) for line in found)
+
+    @router.get("/sagas/{ref}/outcome", summary="How it ended", responses=answers.described(Outcome))
+    async def outcome(
+        ref: str,
+        definition: str | None = None,
+        timeout: Annotated[
+            float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for its end")
+        ] = 0,
+    ) -> Response:
+        """How it ended, or where it stands when `timeout` is over."""
+        saga = await sagas.resolve(ref, definition=definition)
+        return answers.one(await sagas.outcome(saga, timeout=timedelta(seconds=timeout)))
+
+    @router.get(
+        "/sagas/{ref}/preview",
+        summary="What rolling it back would do",
+        responses=answers.described(RollbackPreview),
+    )
+    async def preview(ref: str, definition: str | None = None) -> Response:
+        return answers.one(await sagas.preview(await sagas.resolve(ref, definition=definition)))
+
+
+def _told(line: HistoryLine) -> ToldLine:
+    return ToldLine(
+        seq=line.seq,
+        at=line.at,
+        kind=line.kind,
+        data=line.data,
+        object=line.object,
+        version=line.version,
+        chain=line.chain,
+        position=line.position,
+        text=tell(line),
+    )
+
+
+def _objects(router: APIRouter, sagas: Orchestrator) -> None:
+    @router.get(
+        "/objects/{type}/{id:path}/history",
+        summary="Every version of a participant",
+        responses=answers.described_page(ObjectVersion),
+    )
+    async def versions(type: str, id: str) -> Response:
+        return answers.many(await sagas.object_history(f"{type}:{id}"))
+
+    @router.get(
+        "/objects/{type}/{id:path}",
+        summary="A participant's last committed value",
+        responses=answers.described(ObjectView) | {304: {"description": "not changed"}},
+    )
+    async def one(
+        type: str,
+        id: str,
+        at: Annotated[int | None, Query(ge=0, description="as it was at this version")] = None,
+        if_none_match: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """`ETag` is its version; `in_transaction` tells whether a saga holds it, and which."""
+        view = await sagas.object(f"{type}:{id}", at=at)
+        headers = {"etag": f'"{view.version}"', "cache-control": "no-cache"}
+        if _matches(if_none_match, view.version):
+            return Response(status_code=304, headers=headers)
+        return answers.one(view, headers=headers)
+
+
+def _matches(if_none_match: str | None, version: int) -> bool:
+    """Whether one of the tags that the caller knows is `version` (weak comparison, as RFC 9110 wants)."""
+    if if_none_match is None:
+        return False
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in tags or f'"{version}"' in tags
+
+
+def _whole(router: APIRouter, sagas: Orchestrator) -> None:
+    @router.get(
+        "/locks", summary="Who holds and who waits for what", responses=answers.described_page(LockView)
+    )
+    async def locks(object: str | None = None, saga: str | None = None) -> Response:
+        of = await sagas.resolve(saga) if saga is not None else None
+        return answers.many(await sagas.locks(object=object, saga=of))
+
+    @router.get("/counts", summary="Sagas per status", responses=answers.described(Counts))
+    async def counts(definition: str | None = None) -> Response:
+        found = await sagas.counts(definition)
+        return answers.one(Counts(counts={status.value: number for status, number in found.items()}))
+
+
+def state_of_health(sagas: Orchestrator) -> APIRouter:
+    """`/health` and `/ready`, for whoever watches the process; also under `/v1`."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health", summary="The process answers", responses=answers.described(Health))
+    @router.get("/v1/health", include_in_schema=False)
+    async def health() -> Response:
+        return answers.one(Health(ok=True))
+
+    @router.get("/ready", summary="The store answers too", responses=answers.described(Health))
+    @router.get("/v1/ready", include_in_schema=False)
+    async def ready(_: Request) -> Response:
+        await sagas.store.now()
+        return answers.one(Health(ok=True))
+
+    return router

@@ -33,6 +33,7 @@ from sagacity.model.unit import (
     Unit,
     Written,
 )
+from sagacity.store import functions
 from sagacity.store.parts import ObjectMove, Parts, arrange
 from sagacity.store.rows import (
     Scope,
@@ -44,9 +45,6 @@ from sagacity.store.rows import (
     record_values,
 )
 
-REFUSED: Final = "SG001"
-"""SQLSTATE of a batch that the gate refused."""
-
 SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
@@ -56,24 +54,6 @@ SETTINGS: Final = {
     "enable_mergejoin": "off",
 }
 """What the planner must be told on a connection that runs the statement."""
-
-FUNCTIONS: Final = (
-    """CREATE FUNCTION sagacity_refuse(losers text[], hint text) RETURNS boolean LANGUAGE plpgsql AS $body$
-BEGIN
-  RAISE EXCEPTION 'the batch was refused'
-    USING ERRCODE = 'SG001', DETAIL = array_to_string(losers, ','), HINT = hint;
-END $body$""",
-    """CREATE FUNCTION sagacity_holds(queue text[], saga text) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $body$
-SELECT EXISTS (
-  SELECT 1 FROM unnest(queue) WITH ORDINALITY AS mine(entry, place)
-  WHERE substr(mine.entry, 2, 36) = saga
-    AND (mine.place = 1 OR mine.place < coalesce(
-      (SELECT min(other.place) FROM unnest(queue) WITH ORDINALITY AS other(entry, place)
-       WHERE left(other.entry, 1) = 'x'), mine.place + 1)))
-$body$""",
-)
-"""What the statement calls. `sagacity_holds`: the saga is first in the queue or in its leading shared run."""
 
 _SCALARS: Final = {
     "tenant": "text",
@@ -402,7 +382,7 @@ async def write(driver: Driver, scope: Scope, batch: Batch) -> Written:
     try:
         rows = await driver.fetch(STATEMENT, *arguments(scope, batch, parts))
     except PostgresError as error:
-        if error.sqlstate != REFUSED:
+        if error.sqlstate != functions.REFUSED:
             raise
         raise _refusal(error.detail or "", error.hint or "", parts) from None
     return _written(rows)

@@ -1,0 +1,237 @@
+"""The store for production: PostgreSQL through asyncpg, many workers on many hosts.
+
+Portable functions run on a pool of SQLAlchemy's; batches go as one statement on connections of
+their own, whose planner settings would harm everything else; hints travel on a third kind.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from sagacity.clock import Clock
+from sagacity.errors import StoreUnavailable
+from sagacity.model.record import Record
+from sagacity.model.unit import (
+    Batch,
+    ChainHead,
+    LogRow,
+    Message,
+    ObjectState,
+    OutcomeUnknown,
+    Unit,
+    Written,
+)
+from sagacity.store import claims, hot, logreads, migrate, own_rows
+from sagacity.store.base import OwnRow, OwnTableError, RowImages
+from sagacity.store.connections import Address, HotConnections, check_flush
+from sagacity.store.failures import LOST, again, is_unknown, named, naming
+from sagacity.store.hints import Hints
+from sagacity.store.portable import PortableStore, Work
+
+Answer = TypeVar("Answer")
+
+_POOL = 5
+_OVERFLOW = 10
+_POOL_WAIT_SECONDS = 30
+
+_NOW = func.statement_timestamp(type_=TIMESTAMP(timezone=True))
+"""The server's instant; stable within a statement, so that an index can be searched by it."""
+
+
+class PostgresStore(PortableStore):
+    """The contract on PostgreSQL.
+
+    Args:
+        url: `postgresql+asyncpg://…`; the query may carry what asyncpg's own URLs may (`sslmode`, …).
+        clock: stands in for the server's instant everywhere.
+        accept_loss: open also where the server's flush settings are unsafe.
+    """
+
+    dialect = "postgresql"
+
+    def __init__(
+        self, url: URL, *, tenant: str, lane: str, clock: Clock | None = None, accept_loss: bool = False
+    ) -> None:
+        super().__init__(tenant=tenant, lane=lane, clock=clock)
+        self._accept_loss = accept_loss
+        self._address = Address(url)
+        self._hot = HotConnections(self._address)
+        self._hints = Hints(self._address, self._scope)
+        self._engine: AsyncEngine | None = None
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """See the contract."""
+        if self._engine is not None:
+            return
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._address.connect,
+            pool_size=_POOL,
+            max_overflow=_OVERFLOW,
+            pool_timeout=_POOL_WAIT_SECONDS,
+            pool_use_lifo=True,
+        )
+        try:
+            async with self._hot.one() as driver:
+                if not self._accept_loss:
+                    await check_flush(driver)
+            await self._read(migrate.check)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """See the contract."""
+        engine, self._engine = self._engine, None
+        await self._hints.close()
+        await self._hot.close()
+        if engine is not None:
+            await engine.dispose()
+
+    async def now(self) -> datetime:
+        """See the contract."""
+        if self._clock is not None:
+            return self._clock.now()
+        return await self._read(lambda conn: conn.execute(select(_NOW)).scalar_one())
+
+    # --- transactions ---------------------------------------------------------------------------
+
+    @property
+    def _connected(self) -> AsyncEngine:
+        if self._engine is None:
+            raise StoreUnavailable("the store is not open")
+        return self._engine
+
+    async def _read(self, work: Work[Answer]) -> Answer:
+        # No transaction: each query sees what is committed, and there is nothing to end.
+        return await self._at("AUTOCOMMIT", work)
+
+    async def _snapshot(self, work: Work[Answer]) -> Answer:
+        return await self._at("REPEATABLE READ", work)
+
+    async def _at(self, isolation: str, work: Work[Answer]) -> Answer:
+        with naming():
+            async with self._connected.connect() as conn:
+                await conn.execution_options(isolation_level=isolation)
+                return await conn.run_sync(work)
+
+    async def _write(self, work: Work[Answer]) -> Answer:
+        with naming():
+            async for attempt in again():
+                with attempt:
+                    async with self._connected.begin() as conn:
+                        return await conn.run_sync(work)
+        raise AssertionError("the last attempt either returns or raises")
+
+    def _instant(self, conn: Connection) -> claims.Now:
+        return _NOW if self._clock is None else self._clock.now()
+
+    # --- the batch ------------------------------------------------------------------------------
+
+    async def write(self, batch: Batch) -> Written:
+        """See the contract."""
+        with _outcome():
+            async for attempt in again():
+                with attempt:
+                    async with self._hot.one() as driver:
+                        return await hot.write(driver, self._scope, batch)
+        raise AssertionError("the last attempt either returns or raises")
+
+    async def write_with_rows(
+        self,
+        *,
+        head: ChainHead,
+        worker: UUID,
+        saga: UUID,
+        rows: Sequence[OwnRow],
+        compose: Callable[[Mapping[str, RowImages]], Unit],
+    ) -> tuple[Written, ChainHead]:
+        """See the contract."""
+
+        async def work(conn: AsyncConnection) -> tuple[Written, ChainHead]:
+            images = await own_rows.run(conn, saga, rows)
+            batch = self._batch_of(head, compose(images), worker)
+            return await own_rows.write(conn, self._scope, batch), batch.new_head
+
+        return await self._write_known(work)
+
+    async def erase(
+        self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID
+    ) -> ChainHead:
+        """See the contract."""
+        batch = self._batch_of(head, unit, worker)
+
+        async def work(conn: AsyncConnection) -> ChainHead:
+            await own_rows.write(conn, self._scope, batch)
+            await conn.run_sync(logreads.erase_lines, self._scope, saga, seqs)
+            return batch.new_head
+
+        return await self._write_known(work)
+
+    async def _write_known(self, work: Callable[[AsyncConnection], Awaitable[Answer]]) -> Answer:
+        """Like `_write`, and tells a refusal from a commit whose outcome nobody knows."""
+        with _outcome():
+            async for attempt in again():
+                with attempt:
+                    async with self._connected.begin() as conn:
+                        return await work(conn)
+        raise AssertionError("the last attempt either returns or raises")
+
+    async def load(
+        self,
+        rows: AsyncIterator[Sequence[LogRow]],
+        sagas: Sequence[Record],
+        objects: Sequence[ObjectState],
+        heads: Sequence[ChainHead],
+        starts: Sequence[Message],
+    ) -> None:
+        """See the contract."""
+        with naming():
+            async with self._connected.begin() as conn:
+                await conn.run_sync(logreads.check_empty, self._scope)
+                tickets: Counter[str] = Counter()
+                async for page in rows:
+                    await conn.run_sync(logreads.load_lines, self._scope, page, tickets)
+                folded = logreads.Folded(sagas=sagas, objects=objects, heads=heads, starts=starts)
+                await conn.run_sync(logreads.load_tables, self._scope, folded, tickets)
+
+    # --- waking ---------------------------------------------------------------------------------
+
+    async def hint(self) -> None:
+        """See the contract."""
+        await self._hints.send()
+
+    async def hinted(self) -> None:
+        """See the contract."""
+        await self._hints.wait()
+
+
+@contextmanager
+def _outcome() -> Iterator[None]:
+    """Errors of a write leave the block as refused (nothing happened) or as unknown.
+
+    Raises:
+        OutcomeUnknown: the line died. StoreError: the server refused.
+    """
+    try:
+        yield
+    except (DBAPIError, asyncpg.PostgresError, *LOST) as error:
+        if is_unknown(error):
+            raise OutcomeUnknown(f"the connection broke under a write: {error}") from error
+        raise named(error) from error
+    except OwnTableError as error:
+        if error.__cause__ is not None and is_unknown(error.__cause__):
+            raise OutcomeUnknown(f"the connection broke under a write: {error}") from error
+        raise

@@ -1,0 +1,70 @@
+"""Orders end to end: our sample on both databases, the real ones where they are, and a kill in the middle."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from sagas.run import SAMPLE
+from tests.shown.orders import killed_midway, make_run, once_and_again, pasted
+from tests.shown.world import REAL_ORDERS, World, expected_ends
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def test_the_sample_ends_as_in_life_and_a_second_run_starts_nothing(tmp_path: Path) -> None:
+    await once_and_again(World(tmp_path), SAMPLE)
+
+
+async def test_the_sample_ends_alike_on_postgresql_with_two_workers(tmp_path: Path, pg_url: str) -> None:
+    world = World(tmp_path, store=pg_url)
+    world.sagacity("--i-accept-loss", "migrate")
+    await once_and_again(world, SAMPLE, "--workers", "2")
+
+
+def test_the_flow_sees_neither_status_nor_time_stamps(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    summary, _ = make_run(world, SAMPLE, "--blind")
+    expected = expected_ends(SAMPLE)
+    assert {name: summary[name] for name in expected} == expected
+    [blind] = (tmp_path / ".sagacity" / "services").glob("*/blind.jsonl")
+    assert not re.search("status|_at|payment", blind.read_text())
+
+
+def test_what_make_run_says_to_try_next_works_as_pasted(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    first, printed = make_run(world, SAMPLE)
+    commands = pasted(printed)
+    assert [re.findall(r"sagacity (\w+)", command)[0] for command in commands] == [
+        "show",
+        "log",
+        "signal",
+        "object",
+    ]
+    for command in commands:
+        assert os.system(f"cd {world.folder} && {command} > /dev/null 2>&1") == 0, command
+    again, _ = make_run(world, SAMPLE)
+    assert again["committed"] == first["committed"] + 1, "the order that was signalled is delivered now"
+
+
+def test_a_store_that_was_deleted_takes_its_ledgers_with_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(f"{line}\n" for line in SAMPLE.read_text().splitlines()[:12]))
+    first, _ = make_run(world, few)
+    for file in tmp_path.glob("sagacity.db*"):
+        file.unlink()
+    again, printed = make_run(world, few)
+    assert "set aside" in printed
+    assert (again["started"], again["committed"]) == (first["started"], first["committed"])
+
+
+async def test_a_worker_killed_in_the_middle_leaves_no_trace(tmp_path: Path) -> None:
+    await killed_midway(World(tmp_path), SAMPLE, at=0.5)
+
+
+@pytest.mark.skipif(not REAL_ORDERS.exists(), reason=f"the real orders are not here: {REAL_ORDERS.name}")
+async def test_the_real_orders_end_as_in_life(tmp_path: Path) -> None:
+    summary = await once_and_again(World(tmp_path), REAL_ORDERS)
+    assert (summary["committed"], summary["rolled_back"], summary["waiting"]) == (1879, 25, 33)

@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from sagacity.chain import extend
 from sagacity.ids import new_id
 from sagacity.model.canonical import NULL, JsonText
 from sagacity.model.lines import Line, Retried, Started
 from sagacity.model.record import Lock, Record, Status, WaitsFor
 from sagacity.model.unit import Batch, ChainHead, Message, ObjectChange, Unit, WorkerInfo, Written
+from sagacity.store import schema
 from sagacity.store.base import Store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -173,3 +177,12 @@ class Bench:
 async def bench(store: Store, *, name: str = "w", lease: timedelta = LEASE) -> Bench:
     info = worker_info(await store.now(), name=name, lease=lease)
     return Bench(store=store, worker=info.id, head=await store.register(info))
+
+
+async def dump(engine: AsyncEngine) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table, to see whether anything changed."""
+    async with engine.connect() as conn:
+        return {
+            table.name: [tuple(row) for row in await conn.execute(select(table).order_by(*table.primary_key))]
+            for table in schema.metadata.sorted_tables
+        }

@@ -1,21 +1,43 @@
 """One store of each kind for every test of the contract; the clock stands still unless a test moves it."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from sagacity.store import migrate
 from sagacity.store.base import Store
 from sagacity.store.open import open_store
+from sagacity.store.private import PrivatePostgres
 from tests.contract.builders import Bench, HandClock, bench
 
-KINDS = ("sqlite",)
+KINDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+
+@pytest.fixture(scope="session")
+def pg_template(pg_server: PrivatePostgres) -> str:
+    """A migrated database: copying it is quicker than migrating one for each test."""
+    name = "contract"
+    address = pg_server.create_database(name)
+    # In a thread, for this one may belong to a loop.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate.upgrade(address)).result()
+    return name
 
 
 @pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store."""
-    return f"sqlite:///{tmp_path}/contract.db"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/contract.db"
+    address: str = request.getfixturevalue("pg_url")
+    return address
 
 
 @pytest.fixture
@@ -45,3 +67,12 @@ async def other(store: Store, url: str, clock: HandClock) -> AsyncIterator[Store
 async def desk(store: Store) -> Bench:
     """A worker of the first store."""
     return await bench(store)
+
+
+@pytest.fixture
+async def engine(store: Store, url: str) -> AsyncIterator[AsyncEngine]:
+    """The caller's own way into the same database."""
+    parsed = make_url(url)
+    made = create_async_engine(parsed.set(drivername=_DRIVERS[parsed.drivername]))
+    yield made
+    await made.dispose()

@@ -27,7 +27,7 @@ def pg_template(pg_server: PrivatePostgres) -> str:
     address = pg_server.create_database(name)
     # In a thread, for this one may belong to a loop.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, migrate.upgrade(address)).result()
+        thread.submit(asyncio.run, migrate.upgrade_at(address)).result()
     return name
 
 

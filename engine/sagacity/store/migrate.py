@@ -62,19 +62,19 @@ def check(conn: Connection) -> None:
     )
 
 
-def apply(conn: Connection) -> None:
+def upgrade(conn: Connection) -> None:
     """Bring the store to the version this release needs; nothing to do the second time.
 
-    The caller's transaction commits it. Not for a thread that runs an event loop: see `upgrade`.
+    The caller's transaction commits it. Not for a thread that runs an event loop: see `upgrade_at`.
 
     Raises:
         SchemaAhead: the store is newer than this release.
     """
     with _RUNNING:
-        _apply(conn)
+        _upgrade(conn)
 
 
-def _apply(conn: Connection) -> None:
+def _upgrade(conn: Connection) -> None:
     if current(conn) not in {None, *known()}:
         check(conn)
     from alembic import command
@@ -82,7 +82,7 @@ def _apply(conn: Connection) -> None:
     command.upgrade(_config(connection=conn), "head")
 
 
-async def upgrade(url: str) -> tuple[str | None, str]:
+async def upgrade_at(url: str) -> tuple[str | None, str]:
     """Bring the store at `url` to the version this release needs; its versions before and after.
 
     Raises:
@@ -100,7 +100,7 @@ def _upgrade_file(url: URL) -> tuple[str | None, str]:
     event.listen(engine, "begin", lambda conn: conn.exec_driver_sql("BEGIN IMMEDIATE"))
     with naming(), engine.begin() as conn:
         before = current(conn)
-        apply(conn)
+        upgrade(conn)
     return before, required()
 
 
@@ -117,7 +117,7 @@ async def _upgrade_server(url: URL) -> tuple[str | None, str]:
         with naming():
             async with engine.begin() as conn:
                 before = await conn.run_sync(current)
-                await conn.run_sync(_apply)
+                await conn.run_sync(_upgrade)
     finally:
         _RUNNING.release()
     return before, required()
@@ -139,11 +139,6 @@ def downgrade(conn: Connection, to: str = "base") -> None:
 
     with _RUNNING:
         command.downgrade(_config(connection=conn), to)
-
-
-async def print_sql(store: str) -> str:
-    """The statements for the kind of database that `store` (a URL, or `postgres`) names; none is run."""
-    return await asyncio.to_thread(sql, "sqlite" if store.startswith("sqlite") else "postgresql")
 
 
 def sql(dialect: str) -> str:

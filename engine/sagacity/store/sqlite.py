@@ -37,7 +37,7 @@ from sagacity.model.unit import (
     Written,
 )
 from sagacity.store import batch as batches
-from sagacity.store import images, logreads, schema
+from sagacity.store import images, logreads, migrate
 from sagacity.store.base import OwnRow, RowImages
 from sagacity.store.portable import Answer, PortableStore, Work
 from sagacity.store.types import instant
@@ -291,9 +291,10 @@ class SqliteStore(PortableStore):
 
 
 def _make_ready(conn: Connection, *, absent: bool) -> None:
-    """Make the tables in a new file; a file that another process made meanwhile has them."""
-    if absent and not conn.dialect.has_table(conn, schema.saga.name):
-        schema.metadata.create_all(conn)
+    """Migrate a new file (another process may have done it meanwhile); any other must be current."""
+    if absent:
+        migrate.upgrade(conn)
+    migrate.check(conn)
 
 
 # --- the file and what it answers ---------------------------------------------------------------------

@@ -237,7 +237,8 @@ class Store(Protocol):
 
         Raises:
             BatchRefused: see above. HeadMoved: the chain is not at `batch.head` with its epoch.
-            OutcomeUnknown: the connection broke; call `fence`. StoreError: refused without a name.
+            OutcomeUnknown: the connection broke; call `fence`. StoreError: refused without a name, such as
+                for a lock freed on an object that has no row.
         """
 
     async def write_with_rows(

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Executable, Row, Table, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from sagacity.errors import StoreError
 from sagacity.model.canonical import NULL
 from sagacity.model.lines import SCHEMA_VERSION
 from sagacity.model.unit import (
@@ -82,11 +83,12 @@ def write(conn: Connection, scope: Scope, batch: Batch) -> Written:
     """The whole of `Store.write`; the caller holds the write lock and ends the transaction.
 
     Raises:
-        BatchRefused, HeadMoved: as in the contract; nothing was written.
+        BatchRefused, HeadMoved, StoreError: as in the contract; nothing was written.
     """
     parts = arrange(batch)
     _check_head(conn, scope, batch.head)
     seen = _look(conn, scope, parts)
+    _check_freed(parts, seen)
     after = {move.object: _moved(move, seen.objects.get(move.object)) for move in parts.objects}
     losers = _losers(parts, seen, after, batch.worker)
     if losers:
@@ -155,6 +157,12 @@ def _by_key(
 
 
 # --- judging ----------------------------------------------------------------------------------------
+
+
+def _check_freed(parts: Parts, seen: _Seen) -> None:
+    for move in parts.objects:
+        if move.freed and move.object not in seen.objects:
+            raise StoreError(f"object {move.object}: a lock is freed that nobody ever asked for")
 
 
 def _moved(move: ObjectMove, row: _Object | None) -> _Object:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sagacity.cli.failures import Exit, Stop, failure_of, is_expected
+from sagacity.cli.failures import Exit, ReaderGone, Stop, failure_of, is_expected
 
 if TYPE_CHECKING:
     from typer.exceptions import TyperException
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else Exit.DONE
     except TyperException as error:
         return _usage(error)
-    except BrokenPipeError:
-        # Whoever read us has gone (`| head`): there is nobody left to tell.
+    except (BrokenPipeError, ReaderGone):
+        # What is still buffered would fail again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except BaseException as error:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from sagacity.cli.call import Call, Output
+from sagacity.cli.failures import ReaderGone
 from sagacity.cli.table import COMMANDS, Command
 
 OutputOption = Annotated[
@@ -83,9 +84,13 @@ def _adapted(function: Callable[..., Any]) -> Callable[..., Any]:
             given_store=asked["store"],
             accept_loss=bool(asked["accept_loss"]),
         )
-        result = function(call, **given)
-        if inspect.isawaitable(result):
-            result = asyncio.run(_awaited(result))
+        try:
+            result = function(call, **given)
+            if inspect.isawaitable(result):
+                result = asyncio.run(_awaited(result))
+        except BrokenPipeError:
+            # Under its own name typer would end the process with 1.
+            raise ReaderGone from None
         return int(result or 0)
 
     run.__name__ = function.__name__

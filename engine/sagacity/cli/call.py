@@ -5,7 +5,7 @@ where to. So no command can mix prose into data that somebody pipes.
 """
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -150,23 +150,29 @@ class Call:
         sys.stdout.write(data.decode() + "\n")
         sys.stdout.flush()
 
-    def _table(self, items: Iterable[Any], columns: Sequence[Column]) -> None:
+    def _table(self, items: Sequence[Any], columns: Sequence[Column]) -> None:
+        """Aligned columns; on a terminal in colour, and only the last one gives way where they do not fit."""
+        rows = [[column.text(item) for column in columns] for item in items]
+        widths = [max(len(cell) for cell in cells) for cells in zip(_titles(columns), *rows, strict=True)]
+        if not sys.stdout.isatty():
+            for row in (_titles(columns), *rows):
+                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                print("  ".join(cells).rstrip())
+            sys.stdout.flush()
+            return
+        from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for column in columns:
-            table.add_column(column.title, no_wrap=True)
-        for item in items:
-            table.add_row(*(Text(column.text(item), style=column.style(item)) for column in columns))
-        console = _console()
-        if not console.is_terminal:
-            # Nobody's window limits a pipe: nothing is cut off there.
-            console.width = max(console.width, console.measure(table).maximum)
-        console.print(table, crop=False, overflow="ignore")
+        for number, column in enumerate(columns):
+            last = number == len(columns) - 1
+            table.add_column(column.title, no_wrap=True, min_width=None if last else widths[number])
+        for item, row in zip(items, rows, strict=True):
+            styles = (column.style(item) for column in columns)
+            table.add_row(*(Text(cell, style=style) for cell, style in zip(row, styles, strict=True)))
+        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(table)
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+def _titles(columns: Sequence[Column]) -> list[str]:
+    return [column.title for column in columns]

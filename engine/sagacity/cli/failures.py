@@ -105,6 +105,10 @@ def is_expected(error: BaseException) -> bool:
     return failure_of(error) is not FAULT
 
 
+class ReaderGone(Exception):
+    """Whoever read our output has gone (`| head`): there is nobody left to tell, and nothing is wrong."""
+
+
 class Stop(Exception):
     """Ends a command on purpose with `code`, once everything was printed.
 

@@ -116,7 +116,7 @@ def init(
     call: Call,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new folder.")],
 ) -> None:
-    """Lay out a new project: the reference flows, their compensations and a pyproject.toml."""
+    """Lay out a new project: flows to start from, and a pyproject.toml."""
     from sagacity.cli.scaffold import lay_out
 
     folder = Path(name)

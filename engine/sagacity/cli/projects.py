@@ -21,6 +21,29 @@ def project_here(*wanted: str) -> "Project":
     return Project.load(*(module for module in map(_module, wanted) if module is not None))
 
 
+def serving(*wanted: str) -> "Project":
+    """What a worker for these serves: the flows of a module, one flow of `MODULE:CLASS` with its children.
+
+    A worker makes every external of what it serves, so it should serve no more than it was asked for.
+
+    Raises:
+        DefinitionError, ConfigError: as `project_here`. UnknownDefinition: no such class in its module.
+    """
+    from sagacity.definition.project import Project
+
+    project = project_here(*wanted)
+    if not any(":" in one for one in wanted):
+        return project
+    named = [wanted_flow(project, one) for one in wanted if ":" in one]
+    modules = {_dotted(one) for one in wanted if ":" not in one}
+    rest = [flow for flow in project.flows.values() if flow.module in modules]
+    return Project.of(*(flow.cls for flow in [*named, *rest]), folder=project.folder)
+
+
+def _dotted(module: str) -> str:
+    return module.removesuffix(".py").rstrip("/").replace("/", ".")
+
+
 def _module(wanted: str) -> str | None:
     """The module that `wanted` names, if it names one."""
     module, colon, _ = wanted.rpartition(":")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sagacity.definition.diagram import Form
-    from sagacity.model.views import LockView, ObjectVersion, ObjectView, SagaSummary
+    from sagacity.model.views import LockView, ObjectView, SagaSummary
     from sagacity.orchestrator import Orchestrator
 
 Ref = Annotated[str, typer.Argument(metavar="REF", help="A saga's id or its business key.")]
@@ -167,17 +167,14 @@ async def object_(
 
 
 def _version_columns() -> list[Column]:
-    from sagacity.cli.words import brief
-
-    def did(one: "ObjectVersion") -> str:
-        return brief(one.operations, limit=120)
+    from sagacity.cli.words import brief, operations
 
     return [
         Column(title="VERSION", text=lambda one: str(one.version)),
         Column(title="TIME", text=lambda one: _clock(one.at)),
         Column(title="SAGA", text=lambda one: str(one.saga)),
         Column(title="VALUE", text=lambda one: brief(one.state, limit=200)),
-        Column(title="BY", text=did),
+        Column(title="BY", text=lambda one: operations(one.operations)),
     ]
 
 
@@ -232,7 +229,9 @@ async def diagram(
         str, typer.Argument(metavar="WHAT", help="A flow (NAME or MODULE:CLASS), or a saga's REF.")
     ],
     *,
-    form: Annotated[str, typer.Option("--format", "-f", help="mermaid, dot or text.")] = "text",
+    form: Annotated[
+        str, typer.Option("--format", "-f", metavar="FORM", help="mermaid, dot or text.")
+    ] = "text",
 ) -> None:
     """Draw a flow; for a saga, with its present state and the path it took."""
     from sagacity.cli.failures import Exit, Stop

@@ -37,12 +37,13 @@ async def run(
     ] = 1,
 ) -> int:
     """Run one saga for each line of a file, until each has ended or waits for somebody."""
-    from sagacity.cli.projects import project_here, wanted_flow
+    from sagacity.cli.projects import serving, wanted_flow
     from sagacity.cli.run.whole import Order, carried_out
 
-    project = project_here(flow)
+    project = serving(flow)
     order = Order(
         flow=wanted_flow(project, flow),
+        wanted=flow,
         file=input_,
         key=key,
         ignore_unknown=ignore_unknown,
@@ -72,12 +73,12 @@ async def worker(
     """Execute sagas until SIGTERM or Ctrl-C; then what is in flight ends or is handed back."""
     from datetime import timedelta
 
-    from sagacity.cli.projects import project_here
+    from sagacity.cli.projects import serving
     from sagacity.cli.working import told_to_stop, work
 
     settings = call.settings
     call.tell_on_stderr()
-    project = project_here(*(modules or ()))
+    project = serving(*(modules or ()))
     async with call.orchestrator(project) as sagas:
         with told_to_stop(tied=tied) as stop:
             await work(sagas, settings, stop, grace=None if grace is None else timedelta(seconds=grace))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sagacity.cli.words import brief, clock, cut, length, name, sentence, state, until
+from sagacity.cli.words import brief, clock, cut, endless, length, name, sentence, state, until
 from sagacity.model import lines
 from sagacity.model.record import Effect, EffectStatus, Status, WaitsFor
 from sagacity.model.views import HistoryLine, LockView, SagaView
@@ -68,7 +68,8 @@ def _header(scene: Scene) -> list[str]:
     found += _row("status", f"{where}, state {state(view.state)}")
     found += _row(
         "age",
-        f"{length(scene.now - view.created_at)}, last moved {length(scene.now - view.updated_at)} ago "
+        f"{length(scene.now - view.created_at)}, {'ended' if view.status.final else 'last moved'} "
+        f"{length(scene.now - view.updated_at)} ago "
         f"(started {clock(view.created_at)})",
     )
     if view.reason:
@@ -157,7 +158,8 @@ def _others(places: Iterable[LockView]) -> str:
 
 def _waits(scene: Scene) -> list[str]:
     return [
-        f"{wait.kind.value} {wait.signal or name(wait.name)} until {until(wait.until, scene.now)}"
+        f"{wait.kind.value} {wait.signal or name(wait.name)}"
+        + ("" if endless(wait.until, scene.now) else f" until {until(wait.until, scene.now)}")
         for wait in scene.view.waits
     ]
 

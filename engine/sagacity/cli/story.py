@@ -6,9 +6,10 @@ the way back, and never needs the code.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-from sagacity.cli.words import brief, clock, counted, cut, listed, name, sentence, state
+from sagacity.cli.words import brief, clock, counted, cut, endless, listed, name, sentence, state
 from sagacity.model import lines
 from sagacity.model.record import Held, Staged, Wait, WaitsFor
 from sagacity.model.views import HistoryLine
@@ -20,12 +21,12 @@ _LANDED = {
     "none": "",
 }
 _SLEEP = {
-    WaitsFor.LOCK: "waits until the objects are free",
-    WaitsFor.SIGNAL: "waits for a signal from outside",
-    WaitsFor.APPROVAL: "waits for an approval",
-    WaitsFor.TIMER: "waits for its time to come",
-    WaitsFor.RETRY: "waits for the next try",
-    WaitsFor.CHILD: "waits for the sagas it started",
+    WaitsFor.LOCK: "rests until the objects are free",
+    WaitsFor.SIGNAL: "rests until the signal comes",
+    WaitsFor.APPROVAL: "rests until the approval comes",
+    WaitsFor.TIMER: "rests until it is time",
+    WaitsFor.RETRY: "rests until the next try",
+    WaitsFor.CHILD: "rests until the sagas it started have ended",
 }
 
 
@@ -52,7 +53,7 @@ def _started(line: lines.Started) -> str:
 def _locked(line: lines.Locked) -> str:
     if line.granted:
         return f"locked {_locks(line.locks)}"
-    return f"asked to lock {_locks(line.locks)}: somebody else holds one of them, so it queues"
+    return f"asked for the locks on {_locks(line.locks)}, and queues for them"
 
 
 def _locks(held: tuple[Held, ...]) -> str:
@@ -119,18 +120,18 @@ def _not_tried(line: lines.NotTried) -> str:
 
 
 def _awaiting(line: lines.Awaiting) -> str:
-    return f"now waits for {listed((_wait(wait) for wait in line.waits), last='or')}"
+    return f"now waits for {listed((_wait(wait, line.at) for wait in line.waits), last='or')}"
 
 
-def _wait(wait: Wait) -> str:
+def _wait(wait: Wait, since: datetime) -> str:
     if wait.kind is WaitsFor.TIMER:
         return f"{clock(wait.until)} ({name(wait.name)})"
     noun = "the approval" if wait.kind is WaitsFor.APPROVAL else "the signal"
-    return f"{noun} {wait.signal} until {clock(wait.until)}"
+    return f"{noun} {wait.signal}" + ("" if endless(wait.until, since) else f" (until {clock(wait.until)})")
 
 
 def _slept(line: lines.Slept) -> str:
-    at = f", at the latest until {clock(line.due_at)}" if line.due_at else ""
+    at = f"; the next look is at {clock(line.due_at)}" if line.due_at else ""
     return f"{_SLEEP[line.waits_for]}{at}"
 
 
@@ -153,6 +154,10 @@ def _child_ended(line: lines.ChildEnded) -> str:
 
 
 def _cancel_asked(line: lines.CancelAsked) -> str:
+    if line.restart:
+        return f"is to let others go first and start over: {_text(line.reason)}"
+    if line.message is None:
+        return f"is to go back: {_text(line.reason)}"
     return f"{line.actor or 'somebody'} asked to cancel: {_text(line.reason)}"
 
 

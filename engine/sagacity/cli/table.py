@@ -96,7 +96,7 @@ def _usage(command: Command) -> str:
 
 def _declared(command: Command) -> Iterator[tuple[Any, bool]]:
     for parameter in inspect.signature(command.function).parameters.values():
-        if parameter.name != "call":
+        if parameter.name != "call" and not getattr(_info(parameter.annotation), "hidden", False):
             yield parameter.annotation, type(_info(parameter.annotation)).__name__ == "OptionInfo"
 
 
@@ -107,8 +107,13 @@ def _info(hint: Any) -> Any:
 def _option_row(hint: Any) -> str:
     info = _info(hint)
     kinds = [kind for kind in _kinds(get_args(hint)[0]) if kind is not type(None)]
-    value = "" if kinds == [bool] else f" {info.metavar or kinds[0].__name__.upper()}"
-    return f"| `{', '.join(info.param_decls)}{value}` | {info.help} |"
+    value = "" if kinds == [bool] else f" {info.metavar or _VALUES[kinds[0]]}"
+    # Inside `Annotated` typer keeps the first name where its default would stand.
+    names = ", ".join((info.default, *info.param_decls))
+    return f"| `{names}{value}` | {info.help} |"
+
+
+_VALUES = {int: "N", float: "NUMBER", str: "TEXT"}
 
 
 def _kinds(hint: Any) -> list[Any]:

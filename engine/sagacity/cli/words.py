@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+_ENDLESS = timedelta(days=50 * 365)
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
@@ -34,6 +35,11 @@ def until(at: datetime, now: datetime) -> str:
     """A deadline with its distance: `2026-11-21 05:40:01Z (in 3d)`."""
     gap = at - now
     return f"{clock(at)} ({'in ' + length(gap) if gap >= timedelta(0) else 'overdue by ' + length(gap)})"
+
+
+def endless(at: datetime, since: datetime) -> bool:
+    """Whether a deadline is so far ahead of `since` that it is none: another wait has one."""
+    return at - since > _ENDLESS
 
 
 def name(identifier: str) -> str:
@@ -80,6 +86,18 @@ def _said(value: Any, depth: int = 0) -> str:
     if value is None:
         return "none"
     return str(value) or "''"
+
+
+def operations(text: str | None) -> str:
+    """Applied operations, stored as JSON, in one readable line: `credit (amount 17.57)`."""
+    if text is None:
+        return ""
+    applied = json.loads(text, parse_float=Decimal) or []
+    said = (
+        f"{name(one['operation'])} ({_said(one['args'])})" if one["args"] else name(one["operation"])
+        for one in applied
+    )
+    return cut(listed(said), 200)
 
 
 def cut(text: str, limit: int) -> str:

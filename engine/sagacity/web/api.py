@@ -6,8 +6,8 @@ Every answer is JSON, every error a problem document, and only this machine is a
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import problems
@@ -38,18 +38,31 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
     app.include_router(acts(orchestrator), prefix="/v1")
     app.include_router(looks(orchestrator), prefix="/v1")
     app.include_router(state_of_health(orchestrator))
-    app.middleware("http")(_faults)
+    app.add_middleware(_Faults)
     _document_problem(app)
     return app
 
 
-async def _faults(request: Request, call_next: Any) -> Response:
+class _Faults:
     """Faults of ours become problems too: the framework would answer them with bare text."""
-    try:
-        answer: Response = await call_next(request)
-    except Exception as error:
-        return problems.fault_of(request, error)
-    return answer
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await problems.fault_of(Request(scope), error)(scope, receive, send)
 
 
 def _document_problem(app: FastAPI) -> None:

@@ -69,7 +69,7 @@ def _read(line: bytes, number: int, key: str) -> Taken | Rejected:
     if len(line) > _LONGEST_LINE:
         return Rejected(number=number, reason=f"{len(line)} bytes is over the limit of {MAX_PAYLOAD}")
     try:
-        value = parsed(line)
+        value = parsed(line.strip())
         if not isinstance(value, dict):
             raise InputError(f"a line is one JSON object, not {_kind(value)}")
         return Taken(number=number, key=_key(value, key), input=value)

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to run: the options of `sagacity run`."""
+    """What to run: the options of `sagacity run`; `wanted` names the flow as the caller did."""
 
     flow: "Flow"
+    wanted: str
     file: Path
     key: str | None
     ignore_unknown: bool
@@ -140,7 +141,7 @@ async def _workers(call: Call, sagas: Orchestrator, place: Place, order: Order) 
     hiring = Hiring(
         count=order.workers,
         store=place.url,
-        options=("--i-accept-loss",) if call.accept_loss else (),
+        options=("--module", order.wanted, *(("--i-accept-loss",) if call.accept_loss else ())),
         grace=call.settings.grace,
         say=call.say,
     )

@@ -28,6 +28,7 @@ def _on_connection() -> None:
 def _as_sql() -> None:
     context.configure(
         dialect_name=context.config.attributes["dialect"],
+        dialect_opts={"paramstyle": "named"},  # others double every percent sign
         version_table=VERSION_TABLE,
         literal_binds=True,
         transactional_ddl=True,

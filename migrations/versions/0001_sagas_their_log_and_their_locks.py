@@ -33,9 +33,14 @@ def _table(name: str, *parts: Any, key: Sequence[str], fillfactor: int | None = 
     )
 
 
-def _index(name: str, table: str, *columns: str, where: str | None = None, unique: bool = False) -> None:
-    """An index that is led by tenant and lane."""
-    condition = None if where is None else sa.text(where)
+def _index(
+    name: str, table: str, *columns: str, where: str = "", lacks: str = "", unique: bool = False
+) -> None:
+    """An index led by tenant and lane, over rows that fulfil `where` and whose flag `lacks` is not set."""
+    # SQLite writes `NOT flag` as `flag = 0`, and the planner goes by the letter.
+    conditions: list[sa.ColumnElement[bool] | sa.TextClause] = [sa.text(where)] if where else []
+    conditions += [sa.not_(sa.column(lacks, sa.Boolean))] if lacks else []
+    condition = sa.and_(*conditions) if conditions else None
     op.create_index(
         name,
         table,
@@ -214,8 +219,8 @@ def _inbox() -> None:
     )
     _index("inbox_saga", "inbox", "saga")
     _index("inbox_start_key", "inbox", "key", "definition", where="kind = 'start'", unique=True)
-    _index("inbox_start_open", "inbox", "id", where="kind = 'start' AND NOT done")
-    _index("inbox_unrung", "inbox", "id", where="NOT rung")
+    _index("inbox_start_open", "inbox", "id", where="kind = 'start'", lacks="done")
+    _index("inbox_unrung", "inbox", "id", lacks="rung")
 
 
 def _outbox_and_worker() -> None:
@@ -232,7 +237,7 @@ def _outbox_and_worker() -> None:
         key=("id",),
         fillfactor=80,
     )
-    _index("outbox_unsent", "outbox", "key", "seq", where="NOT sent")
+    _index("outbox_unsent", "outbox", "key", "seq", lacks="sent")
     _table(
         "worker",
         _column("id", ID),

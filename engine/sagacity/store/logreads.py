@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, insert, select, tuple_, update
+from sqlalchemy import Connection, insert, literal, select, tuple_, update
 
 from sagacity.errors import Conflict
 from sagacity.model.canonical import JsonText
@@ -35,6 +35,7 @@ from sagacity.store.rows import (
     record_values,
     saga_row_of,
 )
+from sagacity.store.types import Id
 
 PAGE = 1_000
 """Rows of one page."""
@@ -104,7 +105,9 @@ def saga_lines_page(conn: Connection, scope: Scope, after: tuple[UUID, int] | No
     """Up to a page of all lines by (saga, seq), behind `after`."""
     query = select(_LOG).where(scope.of(_LOG)).order_by(_LOG.c.saga, _LOG.c.seq).limit(PAGE)
     if after is not None:
-        query = query.where(tuple_(_LOG.c.saga, _LOG.c.seq) > tuple_(*after))
+        # A bare tuple would bind the id as SQLAlchemy's own UUID type, which SQLite writes otherwise.
+        behind = tuple_(literal(after[0], Id), literal(after[1]))
+        query = query.where(tuple_(_LOG.c.saga, _LOG.c.seq) > behind)
     return [log_row_of(row) for row in conn.execute(query)]
 
 

@@ -1,0 +1,201 @@
+"""A unit together with statements on the user's own tables: both, or neither."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Uuid,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from sagacity.ids import new_id
+from sagacity.model.canonical import loaded
+from sagacity.model.unit import BatchRefused, HeadMoved, Loss, Unit
+from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
+from tests.contract.builders import Bench, dump, first, following, record
+
+OWN = MetaData()
+CUSTOMER = Table(
+    "customer",
+    OWN,
+    Column("id", Integer, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("balance", Numeric(12, 2), nullable=False),
+    Column("seen_at", DateTime),
+    Column("token", LargeBinary),
+    CheckConstraint("balance >= 0", name="not_negative"),
+)
+DEVICE = Table("device", OWN, Column("id", Uuid, primary_key=True), Column("label", String))
+ZOE = OwnRow(object="customer:1", table=CUSTOMER, key="id")
+
+
+@pytest.fixture
+async def own(engine: AsyncEngine) -> AsyncEngine:
+    """The user's tables, with two customers."""
+    async with engine.begin() as conn:
+        await conn.run_sync(OWN.create_all)
+        await conn.execute(insert(CUSTOMER), [{"id": 1, "name": "Zoë", "balance": Decimal("10.50")}])
+        await conn.execute(insert(CUSTOMER), [{"id": 2, "name": "Max", "balance": Decimal("0.00")}])
+    return engine
+
+
+def debit(row: OwnRow, amount: str) -> OwnRow:
+    statement = (
+        update(CUSTOMER)
+        .where(CUSTOMER.c.id == int(row.object.partition(":")[2]))
+        .values(balance=CUSTOMER.c.balance - Decimal(amount))
+    )
+    return replace(row, statements=(*row.statements, statement))
+
+
+async def balances(engine: AsyncEngine) -> list[Decimal]:
+    async with engine.connect() as conn:
+        return list((await conn.execute(select(CUSTOMER.c.balance).order_by(CUSTOMER.c.id))).scalars())
+
+
+class Composer:
+    """Makes the unit, and remembers which images it was shown."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.shown: Mapping[str, RowImages] = {}
+
+    def __call__(self, images: Mapping[str, RowImages]) -> Unit:
+        self.shown = images
+        return self.unit
+
+
+async def written(desk: Bench, unit: Unit, *rows: OwnRow) -> Composer:
+    composer = Composer(unit)
+    result, desk.head = await desk.store.write_with_rows(
+        head=desk.head, worker=desk.worker, saga=unit.saga, rows=rows, compose=composer
+    )
+    assert set(result.arrivals) == {unit.saga}
+    return composer
+
+
+async def test_the_statements_and_the_unit_are_written_together(
+    store: Store, desk: Bench, own: AsyncEngine
+) -> None:
+    saga = await desk.begin()
+    unit = following(saga)
+    composer = await written(desk, unit, debit(ZOE, "0.25"))
+    assert await balances(own) == [Decimal("10.25"), Decimal("0.00")]
+    row = await store.saga(saga.id)
+    assert row is not None
+    assert row.record == unit.record
+    assert (await store.heads()) == [desk.head]
+    images = composer.shown["customer:1"]
+    assert loaded(images.before)["balance"] == "10.50"
+    assert loaded(images.after)["balance"] == "10.25"
+    assert loaded(images.after)["name"] == "Zoë"
+    await desk.begin()
+
+
+async def test_a_row_without_statements_is_only_looked_at(desk: Bench, own: AsyncEngine) -> None:
+    composer = await written(desk, first(), ZOE)
+    images = composer.shown["customer:1"]
+    assert images.before == images.after
+    assert await balances(own) == [Decimal("10.50"), Decimal("0.00")]
+
+
+async def test_a_row_that_is_not_there_is_json_null(desk: Bench, own: AsyncEngine) -> None:
+    born = insert(CUSTOMER).values(id=3, name="Kim", balance=Decimal("1.00"))
+    row = OwnRow(object="customer:3", table=CUSTOMER, key="id", statements=(born,))
+    composer = await written(desk, first(), row)
+    images = composer.shown["customer:3"]
+    assert images.before == "null"
+    assert loaded(images.after)["name"] == "Kim"
+    gone = CUSTOMER.delete().where(CUSTOMER.c.id == 3)
+    composer = await written(desk, first(), replace(row, statements=(gone,)))
+    assert composer.shown["customer:3"].after == "null"
+
+
+async def test_statements_of_a_row_run_in_order_and_rows_in_key_order(desk: Bench, own: AsyncEngine) -> None:
+    rename = update(CUSTOMER).where(CUSTOMER.c.id == 1)
+    row = replace(ZOE, statements=(rename.values(name="A"), rename.values(name="B")))
+    max_row = OwnRow(object="customer:2", table=CUSTOMER, key="id")
+    composer = await written(desk, first(), max_row, row)
+    assert list(composer.shown) == ["customer:1", "customer:2"]
+    assert loaded(composer.shown["customer:1"].after)["name"] == "B"
+
+
+async def test_keys_of_other_types_are_compared_as_such(desk: Bench, own: AsyncEngine) -> None:
+    id = new_id()
+    async with own.begin() as conn:
+        await conn.execute(insert(DEVICE).values(id=id, label="x"))
+    composer = await written(desk, first(), OwnRow(object=f"device:{id}", table=DEVICE, key="id"))
+    assert loaded(composer.shown[f"device:{id}"].before) == {"id": str(id), "label": "x"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        debit(ZOE, "99.00"),
+        replace(ZOE, statements=(insert(CUSTOMER).values(id=1, name="again", balance=Decimal(1)),)),
+        OwnRow(object="customer:no-number", table=CUSTOMER, key="id"),
+        OwnRow(object="missing:1", table=Table("missing", MetaData(), Column("id", Integer)), key="id"),
+    ],
+    ids=["a check fails", "a key is taken", "no key of the table", "no such table"],
+)
+async def test_a_failing_statement_leaves_neither_rows_nor_lines(
+    desk: Bench, own: AsyncEngine, row: OwnRow
+) -> None:
+    saga = await desk.begin()
+    before = await dump(own)
+    other = debit(OwnRow(object="customer:0", table=CUSTOMER, key="id"), "0.00")
+    with pytest.raises(OwnTableError):
+        await written(desk, following(saga), other, debit(ZOE, "1.00"), row)
+    assert await dump(own) == before
+    assert await balances(own) == [Decimal("10.50"), Decimal("0.00")]
+    await written(desk, following(saga), debit(ZOE, "1.00"))
+
+
+async def test_a_refused_unit_takes_the_users_rows_back_with_it(desk: Bench, own: AsyncEngine) -> None:
+    before = await dump(own)
+    unit = following(record())
+    with pytest.raises(BatchRefused) as refused:
+        await written(desk, unit, debit(ZOE, "1.00"))
+    assert refused.value.losers == {unit.saga: Loss.STALE}
+    fenced = desk.head
+    desk.head = replace(fenced, epoch=9)
+    with pytest.raises(HeadMoved):
+        await written(desk, first(), debit(ZOE, "1.00"))
+    assert await dump(own) == before
+    assert await balances(own) == [Decimal("10.50"), Decimal("0.00")]
+
+
+async def test_what_compose_raises_takes_everything_back(desk: Bench, own: AsyncEngine) -> None:
+    before = await dump(own)
+
+    def compose(images: Mapping[str, RowImages]) -> Unit:
+        raise RuntimeError(f"no unit from {sorted(images)}")
+
+    with pytest.raises(RuntimeError, match="customer:1"):
+        await desk.store.write_with_rows(
+            head=desk.head, worker=desk.worker, saga=UUID(int=1), rows=[debit(ZOE, "1.00")], compose=compose
+        )
+    assert await dump(own) == before
+    assert await balances(own) == [Decimal("10.50"), Decimal("0.00")]
+
+
+async def test_without_rows_the_unit_goes_alone(desk: Bench) -> None:
+    unit = first()
+    composer = await written(desk, unit)
+    assert composer.shown == {}
+    assert await desk.store.saga(unit.saga) is not None

@@ -41,14 +41,12 @@ class Looking:
         """
         if isinstance(ref, UUID):
             return ref
-        try:
-            return UUID(ref)
-        except ValueError:
-            pass
         if definition is not None:
             found = await self.store.find(definition, ref)
             if found is not None:
                 return found
+        elif (id := _id(ref)) is not None and id in await self.store.statuses([id]):
+            return id
         else:
             rows = await self.store.sagas(Filter(key=ref, limit=3))
             if len(rows) > 1:
@@ -230,6 +228,14 @@ class Looking:
         if effect.undo is None:
             return RollbackItem(what=effect.step, how="impossible", detail="declared final: it stays")
         return RollbackItem(what=effect.step, how="counter-action", detail=f"{effect.undo} makes good for it")
+
+
+def _id(ref: str) -> UUID | None:
+    """`ref` as an id, if it can be read as one; a business key may look like one too."""
+    try:
+        return UUID(ref)
+    except ValueError:
+        return None
 
 
 def _view(row: SagaRow, lane: Lane, rolled_back_by: UUID | None) -> SagaView:

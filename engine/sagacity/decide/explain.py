@@ -1,0 +1,118 @@
+"""Why a saga stands where it stands, what comes next by itself, and what an operator may do: in words."""
+
+from datetime import datetime
+
+from sagacity.model.record import Effect, EffectStatus, Phase, Record, Status, WaitsFor
+
+
+def why(record: Record) -> str:
+    """One sentence: what keeps it where it is."""
+    match record.status:
+        case Status.PENDING:
+            return "stored, and no worker has looked at it yet"
+        case Status.RUNNING:
+            return _running(record)
+        case Status.WAITING:
+            return _waiting(record)
+        case Status.COMPENSATING:
+            return (
+                f"going back: {record.reason}"
+                if record.rolls_back is None
+                else "rolling back a committed saga"
+            )
+        case Status.COMMITTED:
+            return "everything happened"
+        case Status.ROLLED_BACK:
+            return f"went back: {record.reason}"
+        case Status.ABANDONED:
+            return f"an operator left its effects standing: {record.reason}"
+        case Status.STUCK:
+            return record.reason or "an operator must act"
+
+
+def _running(record: Record) -> str:
+    steps = ", ".join(run.step for run in record.runs)
+    return f"doing {steps}" if steps else f"in {', '.join(record.state)}"
+
+
+def _waiting(record: Record) -> str:
+    if record.waits_for is WaitsFor.LOCK:
+        names = ", ".join(lock.object for lock in record.locks if not lock.granted)
+        return f"queues for {names}"
+    if record.waits_for is WaitsFor.RETRY:
+        run = next((run for run in record.runs if run.phase is Phase.RETRY), None)
+        return f"{run.step} failed (attempt {run.attempt}): {run.error}" if run else "waits to try again"
+    if record.waits_for is WaitsFor.CHILD:
+        return "waits for its child sagas"
+    names = " or ".join(sorted({wait.signal or wait.name for wait in record.waits}))
+    return f"waits for {record.waits_for}: {names}"
+
+
+def next_move(record: Record) -> str:
+    """One sentence: what will happen without anybody's doing."""
+    if record.status.final:
+        return "nothing: it is over"
+    if record.status is Status.STUCK:
+        return "NOTHING: an operator must act"
+    if record.status is Status.PENDING:
+        return "a worker that runs its definition takes it up"
+    due = due_at(record)
+    if record.waits_for is WaitsFor.LOCK:
+        return "it goes on when it is first in all its queues"
+    if due is not None:
+        return f"at {due.isoformat(timespec='seconds')}: {_at_due(record, due)}"
+    if record.waits_for is WaitsFor.CHILD:
+        return "it goes on when they have ended"
+    if record.status is Status.COMPENSATING:
+        effect = standing(record)
+        return f"{effect.undo} makes good for {effect.step}" if effect else "its locks are freed"
+    return "its next step is recorded"
+
+
+def _at_due(record: Record, due: datetime) -> str:
+    wait = next((w for w in record.waits if w.until == due), None)
+    if wait is not None:
+        return f"the deadline of {wait.name} passes" if wait.signal else f"{wait.name} goes on"
+    if record.backward:
+        return "the compensation is tried again"
+    return "it is tried again"
+
+
+def due_at(record: Record) -> datetime | None:
+    """When it moves by itself; None: nothing is scheduled."""
+    if record.due_at is not None:
+        return record.due_at
+    return min((wait.until for wait in record.waits), default=None)
+
+
+def standing(record: Record) -> Effect | None:
+    """The effect that is undone next, when it goes back."""
+    open_ = (EffectStatus.LANDED, EffectStatus.ARMED, EffectStatus.GAVE_UP)
+    return next((e for e in reversed(record.effects) if e.status in open_), None)
+
+
+def last_error(record: Record) -> str | None:
+    """The latest error that still matters."""
+    errors = [effect.error for effect in record.effects if effect.error]
+    errors += [run.error for run in record.runs if run.error]
+    return errors[-1] if errors else None
+
+
+def allowed(record: Record) -> tuple[str, ...]:
+    """Acts that its status admits."""
+    match record.status:
+        case Status.STUCK:
+            return ("retry",)
+        case Status.COMMITTED:
+            return ("rollback",) if record.rolls_back is None else ()
+        case Status.ROLLED_BACK | Status.ABANDONED:
+            return ()
+        case _:
+            acts = []
+            if not record.backward and not record.pivoted:
+                acts.append("cancel")
+            if record.waits:
+                acts.append("signal")
+            if record.waits_for is WaitsFor.RETRY or (record.due_at is not None and not record.waits):
+                acts.append("retry")
+            return tuple(acts)

@@ -296,7 +296,10 @@ def hash_of(flow: Flow) -> str:
 
 
 def _schema(flow: Flow) -> Any:
-    return flow.input.model_json_schema() if hasattr(flow.input, "model_json_schema") else None
+    try:
+        return flow.input.model_json_schema()
+    except Exception:
+        return None  # blamed where the input is checked
 
 
 def _edge(edge: Edge) -> list[Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Integer,
     LargeBinary,
     MetaData,
@@ -41,6 +42,12 @@ CUSTOMER = Table(
     CheckConstraint("balance >= 0", name="not_negative"),
 )
 DEVICE = Table("device", OWN, Column("id", Uuid, primary_key=True), Column("label", String))
+VISIT = Table(
+    "visit",
+    OWN,
+    Column("id", Integer, primary_key=True),
+    Column("customer", ForeignKey(CUSTOMER.c.id, deferrable=True, initially="DEFERRED")),
+)
 ZOE = OwnRow(object="customer:1", table=CUSTOMER, key="id")
 
 
@@ -148,10 +155,22 @@ async def test_keys_of_other_types_are_compared_as_such(desk: Bench, own: AsyncE
     [
         debit(ZOE, "99.00"),
         replace(ZOE, statements=(insert(CUSTOMER).values(id=1, name="again", balance=Decimal(1)),)),
+        OwnRow(
+            object="visit:1",
+            table=VISIT,
+            key="id",
+            statements=(insert(VISIT).values(id=1, customer=99),),
+        ),
         OwnRow(object="customer:no-number", table=CUSTOMER, key="id"),
         OwnRow(object="missing:1", table=Table("missing", MetaData(), Column("id", Integer)), key="id"),
     ],
-    ids=["a check fails", "a key is taken", "no key of the table", "no such table"],
+    ids=[
+        "a check fails",
+        "a key is taken",
+        "a check at the end fails",
+        "no key of the table",
+        "no such table",
+    ],
 )
 async def test_a_failing_statement_leaves_neither_rows_nor_lines(
     desk: Bench, own: AsyncEngine, row: OwnRow

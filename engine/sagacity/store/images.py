@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sagacity.errors import InputError
@@ -25,18 +25,18 @@ def key_of(row: OwnRow) -> Any:
     Raises:
         OwnTableError: the id cannot be one.
     """
-    text = row.object.partition(":")[2]
+    id = row.object.partition(":")[2]
     try:
         kind = row.table.c[row.key].type.python_type
     except NotImplementedError:
-        return text
+        return id
     if kind not in (int, UUID, Decimal):
-        return text
+        return id
     try:
-        return kind(text)
+        return kind(id)
     except (ValueError, ArithmeticError):
         raise OwnTableError(
-            f"{row.object}: {text!r} cannot be a key of {row.table.name}.{row.key} ({kind.__name__})"
+            f"{row.object}: {id!r} cannot be a key of {row.table.name}.{row.key} ({kind.__name__})"
         ) from None
 
 
@@ -77,6 +77,10 @@ def run_statements(conn: Connection, rows: Sequence[OwnRow]) -> dict[str, RowIma
         for row in ordered:
             for statement in row.statements:
                 conn.execute(statement)
+        if (
+            conn.dialect.name == "postgresql"
+        ):  # what a commit would check is checked now, while it can be told
+            conn.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
         after = {row.object: image(conn, row) for row in ordered}
     except SQLAlchemyError as error:
         raise OwnTableError(f"a statement on the user's own tables failed: {error}") from error

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, false
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, ResourceClosedError
 
@@ -37,8 +37,8 @@ from sagacity.model.unit import (
     Written,
 )
 from sagacity.store import batch as batches
-from sagacity.store import images, logreads, migrate
-from sagacity.store.base import OwnRow, RowImages
+from sagacity.store import images, logreads, migrate, schema
+from sagacity.store.base import OwnRow, OwnTableError, RowImages
 from sagacity.store.portable import Answer, PortableStore, Work
 from sagacity.store.types import instant
 
@@ -71,6 +71,7 @@ class SqliteStore(PortableStore):
         self._thread: ThreadPoolExecutor | None = None
         self._conn: Connection | None = None
         self._mode = "DEFERRED"
+        self._undone = False
         self._hint = asyncio.Event()
         self._seen_version = 0
 
@@ -164,8 +165,19 @@ class SqliteStore(PortableStore):
         if self._conn is None:
             raise StoreUnavailable("the store is not open")
         self._mode = mode
-        with _told(self._url), self._conn.begin():
-            return work(self._conn)
+        with _told(self._url):
+            try:
+                with self._conn.begin():
+                    return work(self._conn)
+            finally:
+                self._undo_rest(self._conn)
+
+    def _undo_rest(self, conn: Connection) -> None:
+        """SQLite leaves a transaction open whose commit it refused; nothing of it stays."""
+        raw = conn.connection.driver_connection
+        self._undone = raw is not None and raw.in_transaction
+        if raw is not None and self._undone:
+            raw.rollback()
 
     async def _read(self, work: Work[Answer]) -> Answer:
         return await self._in_thread(lambda: self._transact("DEFERRED", work))
@@ -180,7 +192,8 @@ class SqliteStore(PortableStore):
         """Like `_write`, and tells a failed commit from one whose outcome nobody knows.
 
         Raises:
-            OutcomeUnknown: the commit broke, and the transaction is gone. StoreError: refused.
+            OutcomeUnknown: the commit broke, and whether it landed cannot be seen from here.
+            OwnTableError, StoreError: refused.
         """
         return await self._in_thread(lambda: self._commit_known(work))
 
@@ -196,9 +209,11 @@ class SqliteStore(PortableStore):
         try:
             return self._transact("IMMEDIATE", whole)
         except IntegrityError as error:
+            if reached_end:  # only the user's own tables have constraints that wait for the commit
+                raise OwnTableError(f"a constraint of the user's own tables failed: {error.orig}") from error
             raise StoreError(f"the database refused the batch: {error.orig}") from error
         except StoreError as error:
-            if reached_end:
+            if reached_end and not self._undone:
                 raise OutcomeUnknown(f"the commit broke: {error}") from error
             raise
 
@@ -295,6 +310,8 @@ def _make_ready(conn: Connection, *, absent: bool) -> None:
     if absent:
         migrate.upgrade(conn)
     migrate.check(conn)
+    # BEGIN IMMEDIATE on a file that is not writable is quietly a read; only a write tells.
+    conn.execute(schema.worker.delete().where(false()))
 
 
 # --- the file and what it answers ---------------------------------------------------------------------

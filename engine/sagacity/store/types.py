@@ -66,8 +66,10 @@ class Id(TypeDecorator[UUID]):
         return value if value is None or dialect.name == "postgresql" else str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> UUID | None:
-        """Database to Python."""
-        return value if value is None or isinstance(value, UUID) else UUID(value)
+        """A plain `UUID`; the driver's own subclass is not taken for one by the JSON encoder."""
+        if value is None or type(value) is UUID:
+            return value
+        return UUID(int=value.int) if isinstance(value, UUID) else UUID(value)
 
 
 class Queue(TypeDecorator[tuple[str, ...]]):

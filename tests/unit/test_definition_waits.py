@@ -7,7 +7,8 @@ import pytest
 
 from sagacity import Compensation, Saga, State, awaits, cancel, step
 from sagacity.errors import DefinitionError
-from tests.unit.definition_cases import SAGAS, (
+from tests.unit.definition_cases import (
+    SAGAS,
     Given,
     Shop,
     SimpleStates,

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, event, func, select
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sagacity.clock import Clock
@@ -83,6 +83,7 @@ class PostgresStore(PortableStore):
             pool_timeout=_POOL_WAIT_SECONDS,
             pool_use_lifo=True,
         )
+        event.listen(self._engine.sync_engine, "checkout", _check_out)
         try:
             async with self._hot.one() as driver:
                 if not self._accept_loss:
@@ -216,6 +217,12 @@ class PostgresStore(PortableStore):
     async def hinted(self) -> None:
         """See the contract."""
         await self._hints.wait()
+
+
+def _check_out(adapted: Any, *_: Any) -> None:
+    """Keep a connection that the server has closed meanwhile from being used; the pool makes a new one."""
+    if adapted.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def _check_effect(draft: Draft, step: Step, drafted: StepDraft, blame: _Blame) -
 def _check_pivot(draft: Draft, step: Step, front: frozenset[str], blame: _Blame) -> None:
     sources = draft.sources(step.event)
     behind = draft.behind(sources)
-    if step.final and not step.pivot and front & set(sources):
+    if step.effectful and step.final and not step.pivot and front & set(sources):
         blame(
             "its effect has no way back, and what comes after it may still fail.",
             "Write `pivot=True` too (from then on there is only forward), or give it an `undo`.",

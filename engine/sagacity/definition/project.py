@@ -159,13 +159,8 @@ def _imported(root: Path, name: str) -> ModuleType:
 
 def _sagas_of(modules: set[str]) -> list[Any]:
     """Sagas that the modules declare or import."""
-    found = []
-    for classes in REGISTRY.named("sagas").values():
-        for cls in classes:
-            holders = (vars(sys.modules[name]) for name in modules)
-            if cls.__module__ in modules or any(cls in names.values() for names in holders):
-                found.append(cls)
-    return found
+    held = {id(value) for name in modules for value in vars(sys.modules[name]).values()}
+    return [cls for classes in REGISTRY.named("sagas").values() for cls in classes if id(cls) in held]
 
 
 def _with_children(flows: Iterable[Flow]) -> dict[str, Flow]:
@@ -212,5 +207,8 @@ def _names_twice(root: Path, modules: set[str]) -> list[Fault]:
 
 
 def _belongs(root: Path, modules: set[str], cls: type[Any]) -> bool:
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    module = sys.modules.get(cls.__module__)
+    if getattr(module, cls.__name__, None) is not cls:
+        return False  # replaced since, or made inside a function
+    file = getattr(module, "__file__", None)
     return cls.__module__ in modules or (file is not None and Path(file).resolve().is_relative_to(root))

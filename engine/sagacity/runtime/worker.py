@@ -8,7 +8,7 @@ what is in flight ends or is handed back.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,19 +18,20 @@ from sagacity.clock import Clock, SystemClock
 from sagacity.decide.draft import Draft, Scope
 from sagacity.definition.external import External
 from sagacity.definition.flow import Flow
-from sagacity.errors import ConfigError, RefusedAct, SagacityError, StoreError, StoreUnavailable
+from sagacity.errors import ConfigError, RefusedAct, StoreError, StoreUnavailable
 from sagacity.ids import IdSource, new_id
 from sagacity.model import lines as L
+from sagacity.model.canonical import storable
 from sagacity.model.record import Lane, Status
-from sagacity.model.unit import Claimed, Loss, Message, WorkerInfo
+from sagacity.model.unit import Claimed, Message, WorkerInfo
 from sagacity.runtime import externals as outside
 from sagacity.runtime.apart import Apart
 from sagacity.runtime.committer import Committer, Lost
 from sagacity.runtime.drive import Drive
 from sagacity.runtime.executor import Executor
 from sagacity.runtime.relay import Listener, relay
-from sagacity.runtime.rollbacks import rollback_start
 from sagacity.runtime.settings import WorkerSettings
+from sagacity.runtime.short import Short, foreign, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.store.base import Store
@@ -86,6 +87,9 @@ class Worker:
         self._work = asyncio.Event()
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
+        self._next: dict[UUID, Claimed] = {}
+        self._owed: set[UUID] = set()
+        self._leased_until: datetime
         self._failure: BaseException | None = None
 
     @property
@@ -146,6 +150,7 @@ class Worker:
 
     async def _enter(self, made: Mapping[str, External]) -> None:
         now = await self.time.sync()
+        self._leased_until = now + self.settings.lease
         flows = {name: scope.flow for name, scope in self._scopes.items()}
         info = WorkerInfo(
             id=self.id,
@@ -209,8 +214,12 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for task in self._drives.values():
+            task.cancel()  # claimed in the very moment in which it stopped
+        await asyncio.gather(*self._drives.values(), return_exceptions=True)
         self.executor.close()
         with contextlib.suppress(StoreError):
+            await self.store.ring_sagas(sorted(self._freed))
             await self.store.unregister(self.id)
 
     # --- loops ------------------------------------------------------------------------------------
@@ -218,17 +227,19 @@ class Worker:
     async def _every(self, pause: timedelta, act: Callable[[], Awaitable[object]]) -> None:
         """Call `act` again and again; while the database is away, just try later."""
         while True:
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 await act()
-            await self.clock.sleep(pause.total_seconds())
+                await self.clock.sleep(pause.total_seconds())
+            except StoreUnavailable:
+                await self.clock.sleep(max(pause, self.settings.poll).total_seconds())
 
     async def _beat(self) -> None:
-        async def beat() -> None:
-            if not await self.store.heartbeat(self.id, self.settings.lease):
-                raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
-            await self.time.sync()
+        await self._every(self.settings.lease / 3, self._prolong)
 
-        await self._every(self.settings.lease / 3, beat)
+    async def _prolong(self) -> None:
+        if not await self.store.heartbeat(self.id, self.settings.lease):
+            raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
+        self._leased_until = await self.time.sync() + self.settings.lease
 
     async def _listen(self) -> None:
         async def heard() -> None:
@@ -239,6 +250,8 @@ class Worker:
 
     async def _sweep(self) -> None:
         async def sweep() -> None:
+            if self.time.now() >= self._leased_until:
+                await self._prolong()  # this process itself was asleep: it must not take itself for dead
             if await self.store.take_over() or await self.store.ring():
                 self.poke()
             if await break_cycles(self.store, self.time.now()):
@@ -270,6 +283,7 @@ class Worker:
 
     async def _look(self) -> int:
         """Ring what is to be rung and claim what there is room for."""
+        await self._release_owed()
         if self._freed:
             freed, self._freed = self._freed, set()
             await self.store.ring_sagas(sorted(freed))
@@ -281,7 +295,7 @@ class Worker:
             return 0
         claimed = await self.store.claim(self.id, names, limit=room)
         for saga in claimed:
-            await self._take(saga)
+            self._take(saga)
         room -= len(claimed)
         starts = await self.store.claim_starts(self.id, names, limit=room) if room > 0 else []
         for message in starts:
@@ -309,34 +323,48 @@ class Worker:
             raise StoreUnavailable("this worker takes no starts")
         drive = Drive.of_start(self, self._scopes[message.definition], message, through_inbox=False)
         self._drive(message.saga, drive)
+        await asyncio.wait([drive.durable])
+        if drive.durable.cancelled():
+            raise StoreUnavailable("this worker ended before the start was stored")
         try:
-            await drive.durable
+            drive.durable.result()
         except Lost as lost:
             raise RefusedAct(f"{message.definition} {message.key!r} is known: {lost.loss}") from None
 
-    async def _take(self, claimed: Claimed) -> None:
+    def _take(self, claimed: Claimed) -> None:
         record = claimed.record
         if record.id in self._drives:
+            # Its last commit let it go, and was acknowledged later than it was claimed again.
+            self._next[record.id] = claimed
             return
         scope = self._scopes[record.definition]
         if record.status is Status.COMMITTED and any(m.kind == "rollback" for m in claimed.mail):
-            self._drive(record.id, _RollBack(self, scope, claimed))
+            self._drive(record.id, Short(self, scope, claimed, roll_back))
         elif record.version != scope.flow.version and not record.status.final:
-            self._drive(record.id, _Foreign(self, scope, claimed))
+            self._drive(record.id, Short(self, scope, claimed, foreign))
         else:
             self._drive(record.id, Drive.of_claimed(self, scope, claimed))
 
     def _drive(self, saga: UUID, drive: "Drive | _Short") -> None:
-        task = asyncio.create_task(self._guarded(saga, drive), name=f"saga {saga}")
+        # Claimed again while the drive that has just let go of it is still winding up: one after the other.
+        task = asyncio.create_task(self._after(self._drives.get(saga), saga, drive), name=f"saga {saga}")
         self._drives[saga] = task
-        task.add_done_callback(lambda _: self._done(saga))
+        task.add_done_callback(lambda done: self._done(saga, done))
 
-    def _done(self, saga: UUID) -> None:
-        self._drives.pop(saga, None)
+    async def _after(
+        self, previous: "asyncio.Task[None] | None", saga: UUID, drive: "Drive | _Short"
+    ) -> None:
+        if previous is not None:
+            await asyncio.wait([previous])
+        await self._guarded(saga, drive)
+
+    def _done(self, saga: UUID, task: "asyncio.Task[None]") -> None:
+        if self._drives.get(saga) is task:
+            del self._drives[saga]
         if len(self._drives) + 1 >= self.settings.concurrency:
             self.poke()
 
-    async def _guarded(self, saga: UUID, drive: "Drive | _Short") -> None:
+    async def _guarded(self, saga: UUID, drive: Drive | Short) -> None:
         """One saga's trouble is its own: it never takes the worker with it."""
         try:
             await drive.run()
@@ -344,76 +372,38 @@ class Worker:
             _log.info("saga let go", saga=str(saga), loss=lost.loss.value)
         except StoreUnavailable as error:
             _log.warning("saga interrupted; it will be claimed again", saga=str(saga), error=str(error))
-            await self._release(saga)
+            await self.release(saga)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
-                await self._release(saga)
+                await self.release(saga)
                 return
             _log.exception("saga stopped by a fault", saga=str(saga))
             await self._stick(saga, error)
 
-    async def _release(self, saga: UUID) -> None:
-        with contextlib.suppress(StoreError):
+    async def release(self, saga: UUID) -> None:
+        """Give a saga back unchanged, for anybody to claim; while the database is away, later."""
+        try:
             await self.store.hand_back(self.id, [saga])
             await self.store.give_back_starts(self.id, [saga])
+        except StoreUnavailable:
+            self._owed.add(saga)
+
+    async def _release_owed(self) -> None:
+        while self._owed:
+            owed = sorted(self._owed - set(self._drives))
+            await self.store.hand_back(self.id, owed)
+            await self.store.give_back_starts(self.id, owed)
+            self._owed.difference_update(owed)
 
     async def _stick(self, saga: UUID, error: BaseException) -> None:
         """A fault of the flow's code or ours: the saga stops for an operator, with its locks."""
         row = await self.store.saga(saga)
         if row is None or row.owner != self.id:
-            await self._release(saga)
+            await self.release(saga)
             return
-        why = f"fault: {type(error).__name__}: {error}"[:2_000]
+        why = storable(f"fault: {type(error).__name__}: {error}")
         draft = Draft(self._scopes[row.record.definition], row.record, ())
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost, StoreError):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
 
-
-class _Short:
-    """Something else to do with a claimed saga than to drive it."""
-
-    def __init__(self, worker: Worker, scope: Scope, claimed: Claimed) -> None:
-        self.worker = worker
-        self.scope = scope
-        self.claimed = claimed
-
-    async def run(self) -> None:
-        draft = Draft(self.scope, self.claimed.record, self.claimed.mail)
-        await self.fill(draft)
-        unit = draft.unit(epoch=self.claimed.epoch, arrivals=self.claimed.arrivals, release=True)
-        try:
-            await self.worker.committer.submit(unit)
-        except Lost as lost:
-            if lost.loss is Loss.ARRIVALS:
-                await self.worker._release(self.claimed.record.id)
-        self.worker.poke()
-
-    async def fill(self, draft: Draft) -> None:
-        """What is to be written."""
-        raise SagacityError("a short drive must say what it writes")
-
-
-class _RollBack(_Short):
-    """A committed saga is asked to be rolled back: start the saga that does it."""
-
-    async def fill(self, draft: Draft) -> None:
-        now = self.worker.time.now()
-        for message in list(draft.mail):
-            if message.kind == "rollback":
-                start = await rollback_start(self.worker.store, draft.record, message)
-                draft.consume(message)
-                draft.post(start)
-                draft.add(L.RollbackAsked(rollback=start.id, actor=message.actor, message=message.id, at=now))
-
-
-class _Foreign(_Short):
-    """A saga of a version that this process does not have: an operator must bring that version back."""
-
-    async def fill(self, draft: Draft) -> None:
-        record, flow = draft.record, self.scope.flow
-        why = (
-            f"it was started as {flow.name}@{record.version}, and this worker runs @{flow.version}: "
-            f"run a worker with version {record.version}, then retry"
-        )
-        draft.add(L.Stuck(why=why, at=self.worker.time.now()))

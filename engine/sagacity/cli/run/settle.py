@@ -4,11 +4,12 @@ There is no waiting "to be sure". The run looks twice: if between two looks no s
 bell rang, and in between nobody outside owed anything, then nothing can come any more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sagacity.cli.run.rows import rows_of
 from sagacity.clock import Clock
 from sagacity.model.record import FINAL, Phase, Record, Status, WaitsFor
 from sagacity.model.views import SagaSummary
@@ -82,7 +83,8 @@ class Watch:
 
     async def at_rest(self) -> Marks | None:
         """What would differ had anything moved, if everything rests; None if something may still move."""
-        resting = _Resting(self.sagas, await self.sagas.store.now())
+        store = self.sagas.store
+        resting = _Resting(self.sagas, await store.now(), await rows_of(store, self._open))
         marks: Marks = {}
         for saga in sorted(self._open):
             row = await resting.row(saga)
@@ -100,10 +102,10 @@ def may_rest(moving: Sequence[SagaSummary]) -> bool:
 class _Resting:
     """One closer look: also behind locks and children, and into unread mail."""
 
-    def __init__(self, sagas: Orchestrator, now: datetime) -> None:
+    def __init__(self, sagas: Orchestrator, now: datetime, rows: Mapping[UUID, SagaRow]) -> None:
         self._sagas = sagas
         self._now = now
-        self._rows: dict[UUID, SagaRow | None] = {}
+        self._rows: dict[UUID, SagaRow | None] = dict(rows)
         self._known: dict[UUID, bool] = {}
 
     async def row(self, saga: UUID) -> SagaRow | None:

@@ -1,16 +1,11 @@
 """What a run says at the end, for people and for scripts: one `label number` a line."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from sagacity.cli.failures import Exit
+from sagacity.cli.run.rows import rows_of
 from sagacity.cli.run.settle import Watch
 from sagacity.model.record import FINAL, Status
-from sagacity.orchestrator import Orchestrator
-
-_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +51,7 @@ class Summary:
 async def summed_up(watch: Watch, *, rejected: int, seconds: float) -> Summary:
     """The summary of a run that is over; `seconds` is what it took."""
     counts = watch.counts()
-    lines, locks = await _weighed(watch.sagas, list(watch.ids))
+    lines, locks = await _weighed(watch)
     started = sum(watch.ids.values())
     over = {status.value for status in FINAL} | {Status.STUCK.value}
     return Summary(
@@ -73,14 +68,11 @@ async def summed_up(watch: Watch, *, rejected: int, seconds: float) -> Summary:
     )
 
 
-async def _weighed(sagas: Orchestrator, ids: Sequence[UUID]) -> tuple[int, int]:
-    """Log lines and held locks of these sagas, each read once: the cost is the file's, not the store's."""
+async def _weighed(watch: Watch) -> tuple[int, int]:
+    """Log lines and held locks of the run's sagas."""
     lines = locks = 0
-    for at in range(0, len(ids), _AT_ONCE):
-        rows = await asyncio.gather(*(sagas.store.saga(saga) for saga in ids[at : at + _AT_ONCE]))
-        for row in rows:
-            if row is not None:
-                lines += row.record.seq
-                held = [lock for lock in row.record.locks if lock.granted]
-                locks += 0 if row.record.status in FINAL else len(held)
+    for row in (await rows_of(watch.sagas.store, watch.ids)).values():
+        lines += row.record.seq
+        held = [lock for lock in row.record.locks if lock.granted]
+        locks += 0 if row.record.status in FINAL else len(held)
     return lines, locks

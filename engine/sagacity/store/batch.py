@@ -5,14 +5,12 @@ judged in Python, every loser be named, and only then anything be written: what 
 changed nothing. PostgreSQL, where others write meanwhile, does the same in one statement.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, Row, Table, bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from sagacity.errors import StoreError
 from sagacity.model.canonical import NULL
@@ -28,6 +26,7 @@ from sagacity.model.unit import (
     Written,
 )
 from sagacity.store import schema
+from sagacity.store.compiled import by_id, ignoring, plain, upsert
 from sagacity.store.parts import ObjectMove, Parts, arrange
 from sagacity.store.rows import (
     Scope,
@@ -40,9 +39,7 @@ from sagacity.store.rows import (
     record_values,
 )
 
-Item = TypeVar("Item")
-
-CHUNK = 500
+_CHUNK = 500
 """Keys in one IN list."""
 
 _MUTABLE = (
@@ -73,12 +70,6 @@ class _Seen(NamedTuple):
     objects: dict[str, _Object]
 
 
-def chunked(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """`items` in pieces that fit into one IN list."""
-    for first in range(0, len(items), CHUNK):
-        yield items[first : first + CHUNK]
-
-
 def write(conn: Connection, scope: Scope, batch: Batch) -> Written:
     """The whole of `Store.write`; the caller holds the write lock and ends the transaction.
 
@@ -96,9 +87,9 @@ def write(conn: Connection, scope: Scope, batch: Batch) -> Written:
     _write_inbox(conn, scope, parts)
     _write_sagas(conn, scope, parts, seen, batch.worker)
     _write_objects(conn, scope, after)
-    _run(conn, _upsert(schema.compensation, ("saga", "n")), scope, [effect_values(*e) for e in parts.effects])
-    _run(conn, _plain(schema.log), scope, [log_values(row) for row in batch.rows])
-    _run(conn, _ignoring(schema.outbox), scope, [notice_values(scope, n) for n in parts.notices])
+    upsert(schema.compensation).run(conn, scope, [effect_values(*effect) for effect in parts.effects])
+    plain(schema.log).run(conn, scope, [log_values(row) for row in batch.rows])
+    ignoring(schema.outbox).run(conn, scope, [notice_values(scope, notice) for notice in parts.notices])
     move_head(conn, scope, batch.new_head)
     return Written(
         arrivals={
@@ -131,29 +122,37 @@ def _check_head(conn: Connection, scope: Scope, head: ChainHead) -> None:
 
 
 def _look(conn: Connection, scope: Scope, parts: Parts) -> _Seen:
-    sagas, inbox, objects = schema.saga.c, schema.inbox.c, schema.object.c
-    ids = [unit.saga for unit in (*parts.inserted, *parts.updated)]
-    columns = (sagas.id, sagas.revision, sagas.epoch, sagas.owner, sagas.arrivals, sagas.heard)
-    found = _by_key(conn, scope, select(*columns), sagas.id, ids)
-    mail = _by_key(conn, scope, select(inbox.id, inbox.done), inbox.id, [c.id for c in parts.consumed])
-    known = _by_key(conn, scope, select(inbox.id), inbox.id, [start.id for start in parts.starts])
-    keyed = select(inbox.definition, inbox.key).where(schema.IS_START)
-    keys = _by_key(conn, scope, keyed, inbox.key, [start.key for start in parts.starts])
-    rows = _by_key(conn, scope, select(schema.object), objects.object, [m.object for m in parts.objects])
+    def found(query: Select[Any], keys: Sequence[Any]) -> Iterator[Row[Any]]:
+        for first in range(0, len(keys), _CHUNK):
+            some = {"in_tenant": scope.tenant, "in_lane": scope.lane, "keys": keys[first : first + _CHUNK]}
+            yield from conn.execute(query, some)
+
+    sagas = found(_SAGAS, [unit.saga for unit in (*parts.inserted, *parts.updated)])
+    mail = found(_MAIL, [row.id for row in parts.consumed])
+    starts = found(_MAIL, [start.id for start in parts.starts])
+    keys = found(_KEYS, [start.key for start in parts.starts])
+    objects = found(_OBJECTS, [move.object for move in parts.objects])
     return _Seen(
-        sagas={row.id: row for row in found},
+        sagas={row.id: row for row in sagas},
         unread=frozenset(row.id for row in mail if not row.done),
-        starts=frozenset(row.id for row in known),
+        starts=frozenset(row.id for row in starts),
         keys=frozenset((row.definition, row.key) for row in keys),
-        objects={row.object: _Object(row.version, row.state, row.queue, row.tickets) for row in rows},
+        objects={row.object: _Object(row.version, row.state, row.queue, row.tickets) for row in objects},
     )
 
 
-def _by_key(
-    conn: Connection, scope: Scope, query: Any, column: Any, keys: Sequence[Any]
-) -> Iterator[Row[Any]]:
-    for some in chunked(keys):
-        yield from conn.execute(query.where(scope.of(column.table), column.in_(some)))
+def _among(query: Select[Any], column: Any) -> Select[Any]:
+    """`query` narrowed to a scope and to the keys that are given when it runs."""
+    at = column.table.c.tenant == bindparam("in_tenant"), column.table.c.lane == bindparam("in_lane")
+    return query.where(*at, column.in_(bindparam("keys", expanding=True)))
+
+
+_INBOX, _SAGA, _OBJECT = schema.inbox.c, schema.saga.c, schema.object.c
+_STANDS = (_SAGA.id, _SAGA.revision, _SAGA.epoch, _SAGA.owner, _SAGA.arrivals, _SAGA.heard)
+_SAGAS = _among(select(*_STANDS), _SAGA.id)
+_MAIL = _among(select(_INBOX.id, _INBOX.done), _INBOX.id)
+_KEYS = _among(select(_INBOX.definition, _INBOX.key).where(schema.IS_START), _INBOX.key)
+_OBJECTS = _among(select(schema.object), _OBJECT.object)
 
 
 # --- judging ----------------------------------------------------------------------------------------
@@ -242,11 +241,11 @@ def _front(queue: Sequence[str]) -> frozenset[str]:
 
 def _write_inbox(conn: Connection, scope: Scope, parts: Parts) -> None:
     done = [{"row_id": row.id, "done": True} for row in parts.consumed]
-    _run_update(conn, schema.inbox, scope, done)
+    by_id(schema.inbox, ("done",)).run(conn, scope, done)
     starts = [message_values(start, done=True, rung=True) for start in parts.starts]
-    _run(conn, _plain(schema.inbox), scope, starts)
+    plain(schema.inbox).run(conn, scope, starts)
     posts = [message_values(post, done=False, rung=post.kind == "start") for post in parts.posts]
-    _run(conn, _ignoring(schema.inbox), scope, posts)
+    ignoring(schema.inbox).run(conn, scope, posts)
 
 
 def _write_sagas(conn: Connection, scope: Scope, parts: Parts, seen: _Seen, worker: UUID) -> None:
@@ -254,12 +253,12 @@ def _write_sagas(conn: Connection, scope: Scope, parts: Parts, seen: _Seen, work
         record_values(unit.record) | _lease(unit, 0, worker) | {"epoch": unit.epoch, "arrivals": 0}
         for unit in parts.inserted
     ]
-    _run(conn, _plain(schema.saga), scope, inserted)
-    updated = []
-    for unit in parts.updated:
-        values = record_values(unit.record) | _lease(unit, seen.sagas[unit.saga].heard, worker)
-        updated.append({"row_id": unit.saga} | {name: values[name] for name in _MUTABLE})
-    _run_update(conn, schema.saga, scope, updated)
+    plain(schema.saga).run(conn, scope, inserted)
+    updated = [
+        record_values(unit.record) | _lease(unit, seen.sagas[unit.saga].heard, worker) | {"row_id": unit.saga}
+        for unit in parts.updated
+    ]
+    by_id(schema.saga, _MUTABLE).run(conn, scope, updated)
 
 
 def _lease(unit: Unit, heard: int, worker: UUID) -> Values:
@@ -275,51 +274,8 @@ def _write_objects(conn: Connection, scope: Scope, after: dict[str, _Object]) ->
     values = [
         {"object": object, **row._asdict(), "schema_version": SCHEMA_VERSION} for object, row in after.items()
     ]
-    _run(conn, _upsert(schema.object, ("object",)), scope, values)
+    upsert(schema.object).run(conn, scope, values)
 
 
 def _state(object: str, row: _Object) -> ObjectState:
     return object_state(object, row.version, row.state, row.queue)
-
-
-def _run(conn: Connection, statement: Executable, scope: Scope, rows: Sequence[Values]) -> None:
-    if rows:
-        conn.execute(statement, [{"tenant": scope.tenant, "lane": scope.lane, **row} for row in rows])
-
-
-def _run_update(conn: Connection, table: Table, scope: Scope, rows: Sequence[Values]) -> None:
-    """Each of `rows` names its row by `row_id`; the other keys are the columns to set."""
-    if rows:
-        at = {"in_tenant": scope.tenant, "in_lane": scope.lane}
-        conn.execute(_by_id(table), [at | row for row in rows])
-
-
-# --- statements, built once ---------------------------------------------------------------------------
-
-
-def _kept(build: Callable[..., Executable]) -> Callable[..., Executable]:
-    return lru_cache(maxsize=None)(build)
-
-
-@_kept
-def _plain(table: Table) -> Executable:
-    return insert(table)
-
-
-@_kept
-def _ignoring(table: Table) -> Executable:
-    return insert(table).on_conflict_do_nothing()
-
-
-@_kept
-def _upsert(table: Table, key: tuple[str, ...]) -> Executable:
-    statement = insert(table)
-    scoped = ("tenant", "lane", *key)
-    rest = {column.name: statement.excluded[column.name] for column in table.c if column.name not in scoped}
-    return statement.on_conflict_do_update(index_elements=scoped, set_=rest)
-
-
-@_kept
-def _by_id(table: Table) -> Executable:
-    names = {"tenant": "in_tenant", "lane": "in_lane", "id": "row_id"}
-    return update(table).where(*(table.c[column] == bindparam(name) for column, name in names.items()))

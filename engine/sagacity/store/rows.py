@@ -7,6 +7,7 @@ the hot row stays narrow and a new field of the record needs no new column.
 from collections.abc import Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, get_type_hints
 from uuid import UUID
 
@@ -327,9 +328,13 @@ def worker_of(row: Row[Any]) -> WorkerInfo:
 # --- the log ----------------------------------------------------------------------------------------
 
 
+_LINE = tuple(f.name for f in fields(LogRow))
+_LINE_VALUES = attrgetter(*_LINE)
+
+
 def log_values(row: LogRow) -> Values:
     """A row of `log`, without scope."""
-    return {f.name: getattr(row, f.name) for f in fields(LogRow)}
+    return dict(zip(_LINE, _LINE_VALUES(row), strict=True))
 
 
 def log_row_of(row: Row[Any]) -> LogRow:

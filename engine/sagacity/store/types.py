@@ -4,7 +4,7 @@ What Python sees never depends on the database underneath: an instant is aware a
 with its microseconds, an id is a UUID, a queue is a tuple of texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -87,10 +87,18 @@ class Queue(TypeDecorator[tuple[str, ...]]):
         """Python to database."""
         if value is None:
             return None
-        return list(value) if dialect.name == "postgresql" else orjson.dumps(list(value)).decode()
+        return list(value) if dialect.name == "postgresql" else _queue_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...] | None:
         """Database to Python."""
         if value is None:
             return None
         return tuple(orjson.loads(value) if isinstance(value, str) else value)
+
+
+def _queue_text(queue: Sequence[str]) -> str:
+    return orjson.dumps(tuple(queue)).decode()
+
+
+PLAIN: dict[type, Callable[[Any], Any]] = {UtcInstant: micros, Id: str, Queue: _queue_text}
+"""What SQLite stores for a value of these types (`None` aside)."""

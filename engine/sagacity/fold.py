@@ -166,15 +166,18 @@ def _completed(record: Record, line: L.Completed) -> _Changes:
         status = EffectStatus.LANDED if line.landed else EffectStatus.VOID
         done = replace(effect, status=status, landed=line.landed, result=line.result, error=None)
         effects = _with_effect(record, done)
-    return {
+    changes: _Changes = {
         "runs": _without_run(record, line.step),
         "effects": effects,
         "visits": {**record.visits, line.step: line.visit},
         "results": {**record.results, line.step: line.result},
         "staged": record.staged + line.staged,
-        "pivoted": record.pivoted or line.pivot,
         **_entered(record, line.state),
     }
+    if line.pivot:
+        # A cancel that came while the pivot was in flight came too late: from here there is only forward.
+        changes |= {"pivoted": True, "cancelling": None, "restarting": False}
+    return changes
 
 
 def _failed(record: Record, line: L.Failed) -> _Changes:
@@ -248,12 +251,17 @@ def _joined(record: Record, line: L.Joined) -> _Changes:
 
 def _child_ended(record: Record, line: L.ChildEnded) -> _Changes:
     results = {**record.results, f"child:{line.child}": canonical(line.status)}
+    if record.status.final or record.status is Status.STUCK:
+        return {"results": results}
     return {"results": results, **_up(record)}
 
 
 def _cancel_asked(record: Record, line: L.CancelAsked) -> _Changes:
-    restarting = record.restarting or (line.restart and record.cancelling is None)
-    return {"cancelling": record.cancelling or line.reason, "restarting": restarting, **_up(record)}
+    # A cancel that joins a restart takes its place: whoever asked does not want it started anew.
+    restarting = line.restart and (record.restarting or record.cancelling is None)
+    first = record.cancelling is None or record.restarting
+    reason = line.reason if first else record.cancelling
+    return {"cancelling": reason, "restarting": restarting, **_up(record)}
 
 
 def _compensating(record: Record, line: L.Compensating) -> _Changes:
@@ -329,13 +337,16 @@ def _stuck(record: Record, line: L.Stuck) -> _Changes:
 def _retried(record: Record, line: L.Retried) -> _Changes:
     runs = tuple(
         replace(r, phase=Phase.RETRY, due_at=line.at, base=r.attempt, since=line.at)
-        if r.phase is not Phase.CHILDREN
+        if r.phase in (Phase.RETRY, Phase.GAVE_UP)
         else r
         for r in record.runs
     )
     effects = tuple(_rearmed(e) for e in record.effects)
     reason = record.reason if record.backward else None
-    return {"runs": runs, "effects": effects, "cancelling": None, **_up(record), "reason": reason}
+    changes: _Changes = {"runs": runs, "effects": effects, **_up(record), "reason": reason}
+    if record.status is Status.STUCK:
+        changes |= {"cancelling": None, "restarting": record.backward and record.restarting}
+    return changes
 
 
 def _rearmed(effect: Effect) -> Effect:

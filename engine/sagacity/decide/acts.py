@@ -1,11 +1,12 @@
 """Acts from outside that are not part of the flow: cancel, retry, a child's end."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sagacity.decide.draft import Draft
 from sagacity.model import lines as L
 from sagacity.model.canonical import loaded
-from sagacity.model.record import Phase, Status
+from sagacity.model.record import Phase, Record, Status
 from sagacity.model.unit import Message
 
 
@@ -43,9 +44,24 @@ def cancel_refusal(status: Status, *, pivoted: bool, backward: bool) -> str | No
     return None
 
 
+def retry_refusal(record: Record) -> str | None:
+    """Why there is nothing to retry; None: there is."""
+    waiting = any(run.phase is Phase.RETRY for run in record.runs) or any(
+        effect.undo_due_at is not None for effect in record.effects
+    )
+    if record.status is Status.STUCK or (waiting and not record.status.final):
+        return None
+    return f"nothing to retry: it is {record.status.value}"
+
+
+def _for_good(record: Record) -> bool:
+    """It goes back and will not start anew."""
+    return record.backward and not record.restarting
+
+
 def _cancel(draft: Draft, message: Message, now: datetime) -> None:
     record = draft.record
-    why = cancel_refusal(record.status, pivoted=record.pivoted, backward=record.backward)
+    why = cancel_refusal(record.status, pivoted=record.pivoted, backward=_for_good(record))
     if message.kind == "restart" and why is None and (record.locked or record.cancelling):
         why = "the lock cycle is gone"
     if why is not None:
@@ -65,12 +81,9 @@ def _cancel(draft: Draft, message: Message, now: datetime) -> None:
 
 
 def _retry(draft: Draft, message: Message, now: datetime) -> None:
-    record = draft.record
-    waiting = any(run.phase is Phase.RETRY for run in record.runs) or any(
-        effect.undo_due_at is not None for effect in record.effects
-    )
-    if record.status is not Status.STUCK and not waiting:
-        refuse(draft, message, f"nothing to retry: it is {record.status.value}", now)
+    why = retry_refusal(draft.record)
+    if why is not None:
+        refuse(draft, message, why, now)
         return
     draft.consume(message)
     reason = loaded(message.data)
@@ -85,7 +98,7 @@ def _child(draft: Draft, message: Message, now: datetime) -> None:
     draft.add(
         L.ChildEnded(
             step=message.name or "",
-            child=told["child"],
+            child=UUID(told["child"]),
             status=told["status"],
             message=message.id,
             at=now,

@@ -7,6 +7,7 @@ key until the answer is known; only an undo that is safe on nothing may run inst
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sagacity.decide.begin import ask_locks
 from sagacity.decide.draft import Draft, Moves, RunStep, RunUndo
 from sagacity.decide.outcomes import child_statuses, lost
 from sagacity.definition.flow import Undo
@@ -77,7 +78,7 @@ def _settled(draft: Draft, run: Run, now: datetime) -> RunStep | datetime | bool
             at=now,
         )
     )
-    return RunStep(step=step, visit=run.visit, attempt=attempt, key=key, settle=True)
+    return RunStep(step=step, visit=run.visit, attempt=attempt, key=key, settle=True, back=True)
 
 
 def advance(draft: Draft, *, now: datetime, busy: frozenset[str]) -> Moves:
@@ -96,6 +97,9 @@ def advance(draft: Draft, *, now: datetime, busy: frozenset[str]) -> Moves:
         if effect.undo == "child":
             moves = _undo_children(draft, effect, now)
             return moves if moves is not None else advance(draft, now=now, busy=busy)
+        if not (effect.landed or effect.safe_on_nothing):
+            _stick(draft, f"{effect.step}: whether it happened outside is unknown ({effect.error})", now)
+            return Moves(rest=True)
         undo = undo_of(draft, effect)
         if undo is None:
             _stick(draft, f"{effect.step}: this version of {record.definition} has no {effect.undo}", now)
@@ -118,8 +122,9 @@ def _back(draft: Draft, now: datetime) -> Moves:
         return Moves(finish=True)
     if record.restarting:
         draft.add(L.Restarted(why=record.reason or "", state=draft.flow.start, at=now))
-        return Moves(restart=True)
-    draft.add(L.RolledBack(reason=record.reason or "cancelled", at=now))
+        # In one unit: between the two it would stand at its start without its locks.
+        return Moves(restart=True) if ask_locks(draft, granted=False, now=now) else Moves(rest=True)
+    draft.add(L.RolledBack(reason=record.cancelling or record.reason or "cancelled", at=now))
     return Moves(rest=True)
 
 
@@ -142,7 +147,7 @@ def settle_undo(draft: Draft, run: RunUndo, outcome: O.Outcome, *, now: datetime
         return
     if isinstance(outcome, O.NotTried):
         return
-    error, wish, final = _failure(outcome)
+    error, wish, final = _failure(outcome, now)
     again = None
     if not final:
         again = retry_at(
@@ -161,12 +166,12 @@ def settle_undo(draft: Draft, run: RunUndo, outcome: O.Outcome, *, now: datetime
         _stick(draft, f"{name} of {effect.step} gave up after {run.attempt} attempts: {error}", now)
 
 
-def _failure(outcome: O.Failed | O.Unknown | O.Waiting) -> tuple[str, timedelta | None, bool]:
+def _failure(outcome: O.Failed | O.Unknown | O.Waiting, now: datetime) -> tuple[str, timedelta | None, bool]:
     if isinstance(outcome, O.Failed):
         return outcome.error, outcome.retry_after, outcome.final
     if isinstance(outcome, O.Unknown):
         return outcome.error, None, False
-    return f"asks to be tried again at {outcome.until.isoformat()}", None, False
+    return f"asks to be tried again at {outcome.until.isoformat()}", outcome.until - now, False
 
 
 def _stick(draft: Draft, why: str, now: datetime) -> None:

@@ -67,8 +67,7 @@ def _uuid(text: str | None) -> UUID | None:
 def ask_locks(draft: Draft, *, granted: bool, now: datetime) -> bool:
     """Ask for the saga's locks, all at once in key order. False: they could not be told, and the saga ended.
 
-    Args:
-        granted: the unit is sent optimistically: it holds only if all are granted at once.
+    With `granted` the unit is sent optimistically: it holds only if all are granted at once.
     """
     try:
         locks = wanted(draft)
@@ -77,7 +76,6 @@ def ask_locks(draft: Draft, *, granted: bool, now: datetime) -> bool:
         draft.add(L.RolledBack(reason=reason, at=now))
         return False
     if locks:
-        draft.admit(locks)
         held = tuple(Held(object=lock.object, mode=lock.mode) for lock in locks)
         draft.add(L.Locked(locks=held, granted=granted, at=now))
     return True

@@ -42,13 +42,19 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStep:
-    """Run a step's function. `settle`: an earlier attempt's effect may have landed: ask the probe first."""
+    """Run a step's function.
+
+    Attributes:
+        settle: an earlier attempt's effect may have landed: ask the probe first.
+        back: the saga goes back: what has not landed is not to be made now.
+    """
 
     step: Step
     visit: int
     attempt: int
     key: str
     settle: bool = False
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +77,7 @@ class Moves:
         sleep: what to wait for when nothing else is to be done; None: something is in flight or `rest`.
         due_at: when a sleeper moves by itself.
         rest: the saga is at an end, or stuck.
-        restart: it is back at its start and takes its locks anew.
+        restart: it is back at its start and stands in the queues for its locks anew.
     """
 
     steps: tuple[RunStep, ...] = ()
@@ -88,10 +94,14 @@ class Moves:
         return self.undo is not None or any(run.step.effectful for run in self.steps)
 
 
+_FREEING = (L.Committed, L.RolledBack, L.Restarted)
+"""Lines with which a saga gives up all its locks."""
+
+
 class Draft:
     """One saga's unit in the making."""
 
-    __slots__ = ("_admits", "_before", "_changes", "_posts", "consumed", "lines", "mail", "record", "scope")
+    __slots__ = ("_before", "_changes", "_posts", "consumed", "lines", "mail", "record", "scope")
 
     def __init__(self, scope: Scope, record: Record, mail: Sequence[Message]) -> None:
         self.scope = scope
@@ -100,7 +110,6 @@ class Draft:
         self.mail = list(mail)
         self.lines: list[L.Line] = []
         self.consumed: list[UUID] = []
-        self._admits: list[Lock] = []
         self._changes: list[ObjectChange] = []
         self._posts: list[Message] = []
 
@@ -127,10 +136,6 @@ class Draft:
         self.mail.remove(message)
         self.consumed.append(message.id)
 
-    def admit(self, locks: Sequence[Lock]) -> None:
-        """The unit queues for these locks."""
-        self._admits.extend(locks)
-
     def change(self, change: ObjectChange) -> None:
         """The unit gives a participant a new state."""
         self._changes.append(change)
@@ -142,23 +147,41 @@ class Draft:
     @property
     def admits(self) -> bool:
         """Locks are asked for in this unit."""
-        return bool(self._admits)
+        return bool(self._asked())
+
+    @property
+    def posts(self) -> bool:
+        """Something is to be sent to another saga."""
+        return bool(self._posts)
+
+    def _asked(self) -> tuple[Lock, ...]:
+        """Locks asked for in this unit and not given up again in it."""
+        asked: tuple[Lock, ...] = ()
+        for line in self.lines:
+            if isinstance(line, L.Locked):
+                asked += tuple(Lock(object=held.object, mode=held.mode) for held in line.locks)
+            elif isinstance(line, _FREEING):
+                asked = ()
+        return asked
+
+    def _freed(self) -> tuple[Lock, ...]:
+        """Locks held or queued for before this unit and given up in it."""
+        if self._before is None or not any(isinstance(line, _FREEING) for line in self.lines):
+            return ()
+        return tuple(Lock(object=held.object, mode=held.mode) for held in self._before.locks)
 
     def mark(self) -> tuple[int, ...]:
         """Where the draft stands, for `back_to`."""
         return (
             len(self.lines),
             len(self.consumed),
-            len(self._admits),
             len(self._changes),
             len(self._posts),
         )
 
     def back_to(self, mark: tuple[int, ...], record: Record) -> None:
         """Forget what was added since `mark`, when `record` stood."""
-        for items, size in zip(
-            (self.lines, self.consumed, self._admits, self._changes, self._posts), mark, strict=True
-        ):
+        for items, size in zip((self.lines, self.consumed, self._changes, self._posts), mark, strict=True):
             del items[size:]  # type: ignore[attr-defined]
         self.record = record
 
@@ -173,9 +196,7 @@ class Draft:
     ) -> Unit:
         """The unit as it is to be written; the draft is left as it is."""
         before, record = self._before, self.record
-        held = before.locks if before is not None else ()
         known = before.effects if before is not None else ()
-        free = () if record.locks else tuple(Lock(object=h.object, mode=h.mode) for h in held)
         return Unit(
             record=record,
             before=before.revision if before is not None else None,
@@ -183,9 +204,9 @@ class Draft:
             arrivals=arrivals,
             release=release,
             lines=tuple(self.lines),
-            admit=tuple(self._admits),
+            admit=self._asked(),
             optimistic=optimistic,
-            free=free,
+            free=self._freed(),
             changes=tuple(self._changes),
             effects=tuple(e for n, e in enumerate(record.effects) if n >= len(known) or known[n] is not e),
             start=start,

@@ -4,7 +4,7 @@ First what has arrived is taken in (acts, children's ends, signals, deadlines) u
 stands still; then steps are started, or the saga goes to sleep, or it is at its end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sagacity.decide import backward
@@ -13,6 +13,7 @@ from sagacity.decide.draft import Draft, Moves, RunStep, ended
 from sagacity.decide.outcomes import join_children, lost
 from sagacity.decide.waits import take_waits
 from sagacity.definition.flow import Step
+from sagacity.definition.locks import in_order
 from sagacity.definition.table import Facts, is_final, joined, next_steps
 from sagacity.model import lines as L
 from sagacity.model.record import Held, Lock, Phase, Run, WaitsFor
@@ -26,6 +27,7 @@ def advance(
     """Add to the draft what follows now, and say what to do.
 
     Args:
+        draft: the saga's unit in the making.
         now: the database's instant.
         busy: steps (or `undo`) that are being executed by this process for this saga.
         holding: the saga stands first in all queues it is in.
@@ -35,7 +37,7 @@ def advance(
     if ended(record):
         return Moves(rest=True)
     if not record.locked and not (record.backward and record.rolls_back is None):
-        if record.cancelling is not None and not record.effects and not busy:
+        if record.cancelling is not None and not (record.restarting or record.effects or busy):
             draft.add(L.RolledBack(reason=record.cancelling, at=now))
             return Moves(rest=True)
         if record.cancelling is None or record.rolls_back is not None:
@@ -57,7 +59,7 @@ def _forward(draft: Draft, now: datetime, busy: frozenset[str]) -> Moves | None:
         if draft.record.cancelling is not None or draft.record.backward:
             return None
         record = draft.record
-        done = joined(draft.flow, record.state)
+        done = joined(draft.flow, record.state, Facts(draft.flow, record.input, record.results))
         if done is not None:
             draft.add(L.Joined(of=done[0], state=done[1], at=now))
         elif is_final(draft.flow, record.state):
@@ -83,28 +85,38 @@ def _children(draft: Draft, now: datetime) -> bool:
 
 
 def _start(draft: Draft, now: datetime, busy: frozenset[str]) -> Moves | None:
-    """Start what can be started; nothing moves the machine here."""
+    """Start what can be started; None: it has to go back. Nothing else moves the machine here."""
     record = draft.record
     facts = Facts(draft.flow, record.input, record.results)
+    steps = [step for step in _standing(draft, facts, busy) if step.name not in busy]
+    late = _late_locks(draft, [step for step in steps if record.run_of(step.name) is None], facts)
+    if late:
+        # Whoever queues is let go of, so nothing may be in flight, nor begun beside it.
+        return Moves() if busy else _ask_late(draft, late, now)
     begin: list[RunStep] = []
-    for step in next_steps(draft.flow, record.state, facts):
-        if step.name in busy:
-            continue
+    for step in steps:
         run = record.run_of(step.name)
         if run is not None and run.phase is Phase.OPEN:
             lost(draft, step, run, now)
             run = draft.record.run_of(step.name)
-        if run is not None and not _due(draft, run, now):
-            continue
-        late = _late_locks(draft, step, facts)
-        if late:
-            draft.admit(tuple(Lock(object=h.object, mode=h.mode) for h in late))
-            draft.add(L.Locked(locks=late, granted=False, at=now))
-            return Moves(sleep=WaitsFor.LOCK)
-        begin.append(_begin(draft, step, run, now))
+        if run is None or _due(draft, run, now):
+            begin.append(_begin(draft, step, run, now))
     if begin:
         return Moves(steps=tuple(begin))
-    return Moves() if busy else _sleep(draft)
+    return Moves() if busy else _sleep(draft, now)
+
+
+def _standing(draft: Draft, facts: Facts, busy: frozenset[str]) -> list[Step]:
+    """The steps of the present leaves. One that was begun stays, whatever its guards say by now."""
+    flow, record = draft.flow, draft.record
+    found: dict[str, Step] = {}
+    for leaf in record.state:
+        begun = next(
+            (s for s in flow.steps_at.get(leaf, ()) if s.name in busy or record.run_of(s.name)), None
+        )
+        for step in next_steps(flow, (leaf,), facts) if begun is None else (begun,):
+            found[step.name] = step
+    return list(found.values())
 
 
 def _due(draft: Draft, run: Run, now: datetime) -> bool:
@@ -119,16 +131,32 @@ def _due(draft: Draft, run: Run, now: datetime) -> bool:
     return True
 
 
-def _late_locks(draft: Draft, step: Step, facts: Facts) -> tuple[Held, ...]:
-    if step.late_locks is None:
+def _late_locks(draft: Draft, steps: Sequence[Step], facts: Facts) -> tuple[Lock, ...]:
+    """Locks that these steps want and the saga does not hold (or holds too weakly), in key order."""
+    wanted: list[Lock] = []
+    for step in steps:
+        if step.late_locks is not None:
+            wanted += in_order(facts.call(step.late_locks, step.late_params), said_by=f"locks of {step.name}")
+    if not wanted:
         return ()
-    held = {lock.object for lock in draft.record.locks}
-    wanted = facts.call(step.late_locks, step.late_params)
+    held = {lock.object: lock.mode for lock in draft.record.locks}
     return tuple(
-        Held(object=lock.object, mode=lock.mode, late=True)
-        for lock in sorted(wanted, key=lambda lock: lock.object)
-        if lock.object not in held
+        lock
+        for lock in in_order(wanted, said_by="locks")
+        if held.get(lock.object) not in ("exclusive", lock.mode)
     )
+
+
+def _ask_late(draft: Draft, locks: tuple[Lock, ...], now: datetime) -> Moves | None:
+    held = {lock.object for lock in draft.record.locks}
+    weak = ", ".join(lock.object for lock in locks if lock.object in held)
+    if weak:
+        reason = f"{weak} is held shared and cannot be made exclusive later: lock it exclusively at the start"
+        draft.add(L.CancelAsked(reason=reason, actor=None, message=None, at=now))
+        return None
+    late = tuple(Held(object=lock.object, mode=lock.mode, late=True) for lock in locks)
+    draft.add(L.Locked(locks=late, granted=False, at=now))
+    return Moves(sleep=WaitsFor.LOCK)
 
 
 def _begin(draft: Draft, step: Step, run: Run | None, now: datetime) -> RunStep:
@@ -154,8 +182,8 @@ def _begin(draft: Draft, step: Step, run: Run | None, now: datetime) -> RunStep:
     return RunStep(step=step, visit=visit, attempt=attempt, key=key, settle=settle)
 
 
-def _sleep(draft: Draft) -> Moves:
-    """Nothing to do now: what would move it, and when by itself."""
+def _sleep(draft: Draft, now: datetime) -> Moves | None:
+    """Nothing to do now: what would move it, and when by itself. None: nothing ever would."""
     record = draft.record
     reasons: list[tuple[datetime, WaitsFor]] = [(w.until, w.kind) for w in record.waits]
     reasons += [(r.due_at, WaitsFor.RETRY) for r in record.runs if r.due_at is not None]
@@ -163,7 +191,9 @@ def _sleep(draft: Draft) -> Moves:
         due = min((at for at, _ in reasons), default=None)
         return Moves(sleep=WaitsFor.CHILD, due_at=due)
     if not reasons:
-        return Moves(rest=True)
+        reason = f"in {', '.join(record.state)}: no step may run and nothing is awaited"
+        draft.add(L.CancelAsked(reason=reason, actor=None, message=None, at=now))
+        return None
     first: Callable[[tuple[datetime, WaitsFor]], datetime] = lambda reason: reason[0]  # noqa: E731
     due, kind = min(reasons, key=first)
     if kind is not WaitsFor.RETRY:

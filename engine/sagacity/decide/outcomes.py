@@ -38,7 +38,7 @@ def settle(draft: Draft, step: Step, *, visit: int, attempt: int, outcome: O.Out
                     visit=visit,
                     attempt=attempt,
                     error=f"asks to be tried again at {outcome.until.isoformat()} or at a signal",
-                    landed="no" if step.effectful else "none",
+                    landed=_landed(step, draft.record.run_of(step.name), outcome),
                     retry_at=outcome.until,
                     counts=False,
                     signal=outcome.signal,
@@ -115,13 +115,16 @@ def _failure(
     )
 
 
-def _landed(step: Step, run: Run | None, outcome: O.Failed | O.Unknown) -> Literal["no", "unknown", "none"]:
-    if isinstance(outcome, O.Unknown):
-        return "unknown"
+def _landed(
+    step: Step, run: Run | None, outcome: O.Failed | O.Unknown | O.Waiting
+) -> Literal["no", "unknown", "none"]:
     if not step.effectful:
         return "none"
-    # A definite no under the same key also speaks for the earlier attempts.
-    if run is not None and run.unknown and not outcome.final:
+    if isinstance(outcome, O.Unknown) or (isinstance(outcome, O.Waiting) and outcome.tried):
+        return "unknown"
+    # A definite no under the same key also speaks for the earlier attempts; one before the call does not.
+    definite = isinstance(outcome, O.Failed) and outcome.final and outcome.tried
+    if run is not None and run.unknown and not definite:
         return "unknown"
     return "no"
 

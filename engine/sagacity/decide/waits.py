@@ -19,15 +19,20 @@ def take_waits(draft: Draft, now: datetime) -> bool:
     for leaf in draft.record.state:
         if draft.flow.awaits_at.get(leaf):
             _listen(draft, leaf, now)
-    for wait in draft.record.waits:
-        awaited = draft.flow.awaits[wait.name]
-        for message in [m for m in draft.mail if m.kind == "signal" and m.name == wait.signal]:
-            if wait.signal is not None and _arrived(draft, wait, awaited, message, now):
-                return True
-        if wait.until <= now:
-            _timed_out(draft, wait, awaited, now)
+    waits = draft.record.waits
+    for message in [m for m in draft.mail if m.kind == "signal"]:
+        wait = next((w for w in waits if w.signal is not None and w.signal == message.name), None)
+        if wait is not None and _arrived(draft, wait, draft.flow.awaits[wait.name], message, now):
             return True
-    return False
+    first = min(waits, key=_deadline, default=None)
+    if first is None or first.until > now:
+        return False
+    _timed_out(draft, first, draft.flow.awaits[first.name], now)
+    return True
+
+
+def _deadline(wait: Wait) -> datetime:
+    return wait.until
 
 
 def _listen(draft: Draft, leaf: str, now: datetime) -> None:

@@ -34,10 +34,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The step itself asks to be woken by `signal`, or tried again at `until`."""
+    """The step itself asks to be woken by `signal`, or tried again at `until`.
+
+    `tried`: its effect had left before it asked, so it may have landed.
+    """
 
     signal: str
     until: datetime
+    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from sagacity.definition.external import Call, External, Landed
+from sagacity.definition.external import Call, External, Landed, NotLanded
 from sagacity.errors import Refused, SagacityError, Unavailable
 
 
@@ -17,25 +17,36 @@ class SecondEffect(SagacityError):
     """A step tried a second effect; it was refused before it left. Put it into a step of its own."""
 
 
+class TooLate(SagacityError):
+    """The attempt was judged already; what its code still tries is refused before it leaves."""
+
+
 class Passage:
     """What went through the doors of one attempt of one step.
 
     Attributes:
+        over: the attempt was judged: nothing passes any more.
         tried: an effect left.
         landed: an effect's answer came back.
         refused: the outside gave a definite no, or nothing was sent.
+        denied: it gave a no for good, which also speaks for earlier attempts under the key.
     """
 
-    __slots__ = ("key", "landed", "refused", "settle", "step", "tried", "undoes")
+    __slots__ = ("back", "denied", "key", "landed", "over", "refused", "settle", "step", "tried", "undoes")
 
-    def __init__(self, *, step: str, key: str, undoes: str | None = None, settle: bool = False) -> None:
+    def __init__(
+        self, *, step: str, key: str, undoes: str | None = None, settle: bool = False, back: bool = False
+    ) -> None:
         self.step = step
         self.key = key
         self.undoes = undoes
         self.settle = settle
+        self.back = back
         self.tried = False
         self.landed = False
         self.refused = False
+        self.denied = False
+        self.over = False
 
     @property
     def unknown(self) -> bool:
@@ -72,6 +83,7 @@ class Door:
 
     async def _effect(self, call: Call, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         passage = self._passage
+        self._check_open(call)
         if passage.tried or passage.landed:
             raise SecondEffect(
                 f"{passage.step} tried a second effect, {self._external.name}.{call.name}: "
@@ -82,6 +94,10 @@ class Door:
             if isinstance(found, Landed):
                 passage.tried = passage.landed = True
                 return found.answer
+            if isinstance(found, NotLanded) and passage.back:
+                passage.tried = passage.refused = passage.denied = True
+                raise Refused("it had not landed, and the saga goes back")
+            self._check_open(call)
         if call.takes_key:
             named["key"] = passage.key
         if call.takes_undoes:
@@ -89,8 +105,13 @@ class Door:
         passage.tried = True
         try:
             answer = await getattr(self._external, call.name)(*args, **named)
-        except (Refused, Unavailable):
+        except (Refused, Unavailable) as no:
             passage.refused = True
+            passage.denied = isinstance(no, Refused)
             raise
         passage.landed = True
         return answer
+
+    def _check_open(self, call: Call) -> None:
+        if self._passage.over:
+            raise TooLate(f"{self._passage.step} is over: {self._external.name}.{call.name} was not called")

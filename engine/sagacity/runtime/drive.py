@@ -17,9 +17,9 @@ from sagacity.decide.finish import Images, check_restores, finish, needs_check, 
 from sagacity.decide.forward import advance
 from sagacity.decide.outcomes import settle
 from sagacity.definition.participant import participant_of, statements
-from sagacity.errors import StepError
+from sagacity.errors import StepError, StoreError
 from sagacity.model import lines as L
-from sagacity.model.canonical import Json
+from sagacity.model.canonical import Json, storable
 from sagacity.model.outcome import NotTried, Outcome
 from sagacity.model.record import Record, Staged, Status
 from sagacity.model.unit import Claimed, Loss, Message, ObjectState, Unit, holders
@@ -50,6 +50,9 @@ class Bench(Protocol):
 
     def poke(self) -> None:
         """There may be something to claim."""
+
+    async def release(self, saga: UUID) -> None:
+        """Give a saga back unchanged, for anybody to claim."""
 
 
 class Drive:
@@ -94,6 +97,8 @@ class Drive:
                 return
             await self._loop()
         except Exception as error:
+            if self._start is not None and not isinstance(error, (Lost, StoreError)):
+                await self._store_start()
             if not self.durable.done():
                 self.durable.set_exception(error)
                 self.durable.exception()  # somebody may or may not be waiting for it
@@ -102,6 +107,13 @@ class Drive:
             self.durable.cancel()
             for task in self._tasks.values():
                 task.cancel()
+
+    async def _store_start(self) -> None:
+        """Its first decision failed: it is stored, in its queues, as what an operator can look at."""
+        if self._first_draft(granted=False):
+            await self._commit()
+        else:
+            await self._commit(release=True)
 
     # --- the beginning ----------------------------------------------------------------------------
 
@@ -181,8 +193,8 @@ class Drive:
         elif moves.rest or moves.sleep is not None:
             return await self._let_go(moves)
         else:
-            if self.draft.lines and (moves.intends or self.draft.admits):
-                await self._commit()
+            if self.draft.lines and (moves.intends or self.draft.admits or self._tasks):
+                await self._commit()  # also what one region has done, while another is still at it
             await self._launch(moves)
         return False
 
@@ -217,7 +229,9 @@ class Drive:
             return run, NotTried(why=why)
         if any(param.kind == "stage" for param in run.step.params):
             await self._load_states(tuple(h.object for h in record.locks if h.mode == "exclusive"))
-        passage = self._passages[run.step.name] = Passage(step=run.step.name, key=run.key, settle=run.settle)
+        passage = self._passages[run.step.name] = Passage(
+            step=run.step.name, key=run.key, settle=run.settle, back=run.back
+        )
         states: Mapping[str, Json] = {name: state.state for name, state in self._states.items()}
         outcome = await self._bench.executor.step(self._scope.flow, run, record, states, passage)
         return run, outcome
@@ -258,7 +272,7 @@ class Drive:
         return ack
 
     def _guarded(self, unit: Unit) -> tuple[OwnRow, ...]:
-        """Rows of guarded tables that the unit locks: touching them stops a writer that is already in flight."""
+        """Rows of guarded tables that the unit locks: touching them stops a writer in flight."""
         registry = self._scope.participants
         found: list[OwnRow] = []
         for lock in unit.admit:
@@ -319,7 +333,9 @@ class Drive:
         return True
 
     def _asleep(self, record: Record, moves: Moves) -> bool:
-        """The record says already what `slept` would say."""
+        """The record says already what `slept` would say, and nothing else is to be written."""
+        if self.draft.posts:
+            return False
         if record.backward:
             return not self.draft.lines and record.due_at == moves.due_at
         return (
@@ -387,7 +403,7 @@ class Drive:
 
     def _refused_at_commit(self, error: Exception) -> None:
         """An operation cannot be applied: the saga goes back, or is stuck where it cannot."""
-        now, why = self._bench.time.now(), f"commit: {error}"
+        now, why = self._bench.time.now(), storable(f"commit: {error}")
         if self.draft.record.backward or self.draft.record.pivoted:
             self.draft.add(L.Stuck(why=why, at=now))
         else:
@@ -416,13 +432,9 @@ class Drive:
         )
 
     async def _restart(self) -> bool:
-        """A deadlock's victim is back at its start: write that, then ask for its locks anew."""
+        """A deadlock's victim is back at its start, and in the queues for its locks anew."""
+        self._states.clear()
         await self._commit()
-        now = self._bench.time.now()
-        if not ask_locks(self.draft, granted=False, now=now):
-            return await self._let_go(Moves(rest=True))
-        if self.draft.admits:
-            await self._commit()
         return False
 
     # --- objects ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from sagacity.definition.flow import Flow, Param
 from sagacity.definition.params import About
 from sagacity.definition.stage import Stage
 from sagacity.errors import Later, Refused, Unavailable
-from sagacity.model.canonical import NULL, Json, canonical
+from sagacity.model.canonical import NULL, Json, canonical, storable
 from sagacity.model.outcome import Completed, Failed, Outcome, Unknown, Waiting
 from sagacity.model.record import Lane, Record
 from sagacity.runtime.doors import Door, Passage
@@ -139,33 +139,37 @@ async def _judged(act: Callable[[], Any], passage: Passage) -> Outcome:
     try:
         outcome: Outcome = await act()
     except Later as later:
-        return Waiting(signal=later.signal or "", until=later.until)
-    except Refused as error:
-        if passage.unknown:
-            return Unknown(error=_told(error))
-        return Failed(error=str(error), final=True, tried=passage.tried)
-    except Unavailable as error:
-        if passage.unknown:
-            return Unknown(error=_told(error))
-        return Failed(error=str(error), tried=passage.tried, retry_after=error.retry_after)
+        return Waiting(signal=later.signal or "", until=later.until, tried=passage.unknown)
     except Exception as error:
-        if passage.unknown:
-            return Unknown(error=_told(error))
-        return Failed(error=_told(error), tried=passage.tried)
+        return Unknown(error=_told(error)) if passage.unknown else _failed(error, passage)
+    finally:
+        # A thread that outlived its time limit, or a task left behind, must not act on what was judged.
+        passage.over = True
     if passage.unknown and not passage.landed:
         return Unknown(error="the step went on although its effect's answer never came")
-    if passage.settle and not passage.landed and not passage.refused:
+    if passage.settle and not passage.landed and not passage.denied:
         return Unknown(error="an earlier attempt's effect may have landed, and this one made none")
     if isinstance(outcome, Completed) and not passage.landed:
         return replace(outcome, landed=False)
     return outcome
 
 
+def _failed(error: Exception, passage: Passage) -> Failed:
+    """No effect is standing; what to make of it is what the code, or the outside, said."""
+    match error:
+        case Refused():
+            return Failed(error=storable(str(error)), final=True, tried=passage.tried)
+        case Unavailable():
+            return Failed(error=storable(str(error)), tried=passage.tried, retry_after=error.retry_after)
+        case _:
+            return Failed(error=_told(error), tried=passage.tried)
+
+
 def _told(error: BaseException) -> str:
     text = str(error) or "no message"
     if isinstance(error, TimeoutError) and not str(error):
         text = "took longer than its time-out"
-    return f"{type(error).__name__}: {text}"[:2_000]
+    return storable(f"{type(error).__name__}: {text}")
 
 
 def _result(adapter: Any, value: Any, spawns: bool) -> Json:

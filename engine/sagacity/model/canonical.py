@@ -122,6 +122,11 @@ def exact(value: Decimal, path: str = "$") -> str:
     return format(value, "f")
 
 
+def storable(text: str, *, limit: int = 2_000) -> str:
+    """What an error says, as text that every database takes: cut to `limit` characters, odd ones replaced."""
+    return text[:limit].replace("\x00", "\ufffd").encode(errors="replace").decode()
+
+
 def parsed(text: str | bytes) -> Any:
     """JSON text from outside as Python values, numbers exact (fractions become `Decimal`).
 

@@ -144,7 +144,11 @@ class Committer:
 
     async def _write(self, members: list[_Member]) -> None:
         while members:
-            batch = self._chained(members)
+            try:
+                batch = self._chained(members)
+            except (TypeError, ValueError) as error:
+                await self._halve(members, StoreError(f"its lines cannot be written: {error}"))
+                return
             try:
                 written = await self._store.write(batch)
             except BatchRefused as refused:

@@ -7,7 +7,7 @@ from sagacity.decide.begin import rollback_payload
 from sagacity.decide.finish import restores_of
 from sagacity.decide.outcomes import request_hash
 from sagacity.ids import derived_id
-from sagacity.model.canonical import loaded
+from sagacity.model.canonical import NULL, loaded
 from sagacity.model.lines import Line, read_line
 from sagacity.model.record import Effect, EffectStatus, Record, Restore
 from sagacity.model.unit import Message
@@ -33,6 +33,11 @@ def lines_of(history: Iterable[HistoryLine]) -> list[Line]:
         for row in history
         if row.data is not None
     ]
+
+
+def erased(record: Record) -> bool:
+    """Whether what the saga did was erased, so that it cannot be brought back. An input is never null."""
+    return record.input == NULL
 
 
 def to_undo(record: Record) -> tuple[Effect, ...]:

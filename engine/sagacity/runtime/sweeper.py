@@ -1,6 +1,6 @@
 """What mends what time broke: dead workers' sagas, bells not rung, and cycles of late locks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -47,56 +47,57 @@ def blockers(record: Record, objects: Mapping[str, ObjectState]) -> frozenset[UU
 
 def cycles(edges: Mapping[UUID, frozenset[UUID]]) -> list[tuple[UUID, ...]]:
     """Strongly connected groups of more than one (Tarjan 1972), iterative, in a stable order."""
-    index: dict[UUID, int] = {}
-    low: dict[UUID, int] = {}
-    stack: list[UUID] = []
-    found: list[tuple[UUID, ...]] = []
+    search = _Search(edges)
     for root in sorted(edges):
-        if root not in index:
-            _connect(root, edges, index, low, stack, found)
-    return found
+        if root not in search.index:
+            search.from_(root)
+    return search.found
 
 
-def _connect(
-    root: UUID,
-    edges: Mapping[UUID, frozenset[UUID]],
-    index: dict[UUID, int],
-    low: dict[UUID, int],
-    stack: list[UUID],
-    found: list[tuple[UUID, ...]],
-) -> None:
-    work = [(root, iter(sorted(edges.get(root, ()))))]
-    index[root] = low[root] = len(index)
-    stack.append(root)
-    while work:
-        node, targets = work[-1]
-        for target in targets:
-            if target not in edges:
-                continue
-            if target not in index:
-                index[target] = low[target] = len(index)
-                stack.append(target)
-                work.append((target, iter(sorted(edges[target]))))
-                break
-            if target in stack:
-                low[node] = min(low[node], index[target])
-        else:
-            work.pop()
-            if work:
-                low[work[-1][0]] = min(low[work[-1][0]], low[node])
-            if low[node] == index[node]:
-                group = _popped(stack, node)
-                if len(group) > 1:
-                    found.append(group)
+class _Search:
+    """Tarjan's search over `edges`: what was seen, and the groups found."""
 
+    def __init__(self, edges: Mapping[UUID, frozenset[UUID]]) -> None:
+        self.edges = edges
+        self.index: dict[UUID, int] = {}
+        self.found: list[tuple[UUID, ...]] = []
+        self._low: dict[UUID, int] = {}
+        self._stack: list[UUID] = []
+        self._on_stack: set[UUID] = set()
+        self._work: list[tuple[UUID, Iterator[UUID]]] = []
 
-def _popped(stack: list[UUID], node: UUID) -> tuple[UUID, ...]:
-    group: list[UUID] = []
-    while True:
-        top = stack.pop()
-        group.append(top)
-        if top == node:
-            return tuple(sorted(group))
+    def from_(self, root: UUID) -> None:
+        """Follow everything that `root` leads to."""
+        self._enter(root)
+        while self._work:
+            node, targets = self._work[-1]
+            target = next((t for t in targets if t in self.edges), None)
+            if target is None:
+                self._leave()
+            elif target not in self.index:
+                self._enter(target)
+            elif target in self._on_stack:
+                self._low[node] = min(self._low[node], self.index[target])
+
+    def _enter(self, node: UUID) -> None:
+        self.index[node] = self._low[node] = len(self.index)
+        self._stack.append(node)
+        self._on_stack.add(node)
+        self._work.append((node, iter(sorted(self.edges[node]))))
+
+    def _leave(self) -> None:
+        node, _ = self._work.pop()
+        if self._work:
+            above = self._work[-1][0]
+            self._low[above] = min(self._low[above], self._low[node])
+        if self._low[node] != self.index[node]:
+            return
+        first = self._stack.index(node)
+        group = self._stack[first:]
+        del self._stack[first:]
+        self._on_stack.difference_update(group)
+        if len(group) > 1:
+            self.found.append(tuple(sorted(group)))
 
 
 def _youngest(cycle: Sequence[UUID], records: Mapping[UUID, Record]) -> Record:

@@ -87,7 +87,6 @@ class Worker:
         self._work = asyncio.Event()
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
-        self._next: dict[UUID, Claimed] = {}
         self._owed: set[UUID] = set()
         self._leased_until: datetime
         self._failure: BaseException | None = None
@@ -333,10 +332,6 @@ class Worker:
 
     def _take(self, claimed: Claimed) -> None:
         record = claimed.record
-        if record.id in self._drives:
-            # Its last commit let it go, and was acknowledged later than it was claimed again.
-            self._next[record.id] = claimed
-            return
         scope = self._scopes[record.definition]
         if record.status is Status.COMMITTED and any(m.kind == "rollback" for m in claimed.mail):
             self._drive(record.id, Short(self, scope, claimed, roll_back))
@@ -345,18 +340,11 @@ class Worker:
         else:
             self._drive(record.id, Drive.of_claimed(self, scope, claimed))
 
-    def _drive(self, saga: UUID, drive: "Drive | _Short") -> None:
+    def _drive(self, saga: UUID, drive: Drive | Short) -> None:
         # Claimed again while the drive that has just let go of it is still winding up: one after the other.
-        task = asyncio.create_task(self._after(self._drives.get(saga), saga, drive), name=f"saga {saga}")
+        task = asyncio.create_task(self._guarded(saga, drive, self._drives.get(saga)), name=f"saga {saga}")
         self._drives[saga] = task
         task.add_done_callback(lambda done: self._done(saga, done))
-
-    async def _after(
-        self, previous: "asyncio.Task[None] | None", saga: UUID, drive: "Drive | _Short"
-    ) -> None:
-        if previous is not None:
-            await asyncio.wait([previous])
-        await self._guarded(saga, drive)
 
     def _done(self, saga: UUID, task: "asyncio.Task[None]") -> None:
         if self._drives.get(saga) is task:
@@ -364,9 +352,11 @@ class Worker:
         if len(self._drives) + 1 >= self.settings.concurrency:
             self.poke()
 
-    async def _guarded(self, saga: UUID, drive: Drive | Short) -> None:
+    async def _guarded(self, saga: UUID, drive: Drive | Short, previous: "asyncio.Task[None] | None") -> None:
         """One saga's trouble is its own: it never takes the worker with it."""
         try:
+            if previous is not None:
+                await asyncio.wait([previous])
             await drive.run()
         except Lost as lost:
             _log.info("saga let go", saga=str(saga), loss=lost.loss.value)
@@ -406,4 +396,3 @@ class Worker:
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost, StoreError):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
-

@@ -1,0 +1,104 @@
+"""Something else to do with a claimed saga than to drive it: one unit, and it is let go of.
+
+Each reads what lies in the mail and answers it in the log, so that no message stays unread
+because the saga it was for could not be driven.
+"""
+
+from typing import Protocol
+
+from sagacity.decide.acts import refuse, take_acts
+from sagacity.decide.draft import Draft, Scope
+from sagacity.ids import derived_id
+from sagacity.model import lines as L
+from sagacity.model.canonical import canonical, loaded
+from sagacity.model.record import Record
+from sagacity.model.unit import Claimed, Loss, Message
+from sagacity.runtime.committer import Lost
+from sagacity.runtime.drive import Bench
+from sagacity.runtime.rollbacks import erased, rollback_id, rollback_start
+
+
+class Fill(Protocol):
+    """Adds to a draft what is to be written."""
+
+    async def __call__(self, bench: Bench, draft: Draft) -> None:
+        """Fill `draft`; one without lines is not written."""
+
+
+class Short:
+    """Writes what `fill` makes of a claimed saga, and lets go of it."""
+
+    def __init__(self, bench: Bench, scope: Scope, claimed: Claimed, fill: Fill) -> None:
+        self._bench = bench
+        self._scope = scope
+        self._claimed = claimed
+        self._fill = fill
+
+    async def run(self) -> None:
+        """Write it; where a bell rang meanwhile, the saga is claimed again."""
+        claimed = self._claimed
+        draft = Draft(self._scope, claimed.record, claimed.mail)
+        await self._fill(self._bench, draft)
+        if not draft.lines:
+            if not await self._bench.store.rest(claimed.record.id, self._bench.id, claimed):
+                await self._bench.release(claimed.record.id)
+            return
+        unit = draft.unit(epoch=claimed.epoch, arrivals=claimed.arrivals, release=True)
+        try:
+            await self._bench.committer.submit(unit)
+        except Lost as lost:
+            if lost.loss is not Loss.ARRIVALS:
+                raise
+            await self._bench.release(claimed.record.id)
+        self._bench.poke()
+
+
+async def roll_back(bench: Bench, draft: Draft) -> None:
+    """A committed saga is asked to be rolled back: start the saga that does it, once."""
+    for message in [m for m in draft.mail if m.kind == "rollback"]:
+        await _asked(bench, draft, message)
+    take_acts(draft, bench.time.now())
+
+
+async def _asked(bench: Bench, draft: Draft, message: Message) -> None:
+    now, record = bench.time.now(), draft.record
+    if erased(record):
+        refuse(draft, message, "what it did was erased", now)
+        _tell_parent(draft, record, message, "erased")
+        return
+    id = rollback_id(record.id)
+    known = await bench.store.saga(id)
+    if known is not None and known.record.status.final:
+        # Whoever asks now was not the one who had it started, and would not be told of its end.
+        _tell_parent(draft, record, message, known.record.status.value)
+    draft.consume(message)
+    if known is None:
+        draft.post(await rollback_start(bench.store, record, message))
+    draft.add(L.RollbackAsked(rollback=id, actor=message.actor, message=message.id, at=now))
+
+
+def _tell_parent(draft: Draft, record: Record, asked: Message, status: str) -> None:
+    plan = loaded(asked.payload) or {}
+    if record.parent is None or plan.get("parent") is None:
+        return
+    rollback = rollback_id(record.id)
+    draft.post(
+        Message(
+            id=derived_id(record.parent, rollback, "ended"),
+            kind="child",
+            saga=record.parent,
+            name=plan.get("parent_step"),
+            data=canonical({"child": str(rollback), "status": status}),
+            arrived_at=asked.arrived_at,
+        )
+    )
+
+
+async def foreign(bench: Bench, draft: Draft) -> None:
+    """A saga of a version that this process does not have: an operator must bring that version back."""
+    record, flow = draft.record, draft.flow
+    why = (
+        f"it was started as {flow.name}@{record.version}, and this worker runs @{flow.version}: "
+        f"run a worker with version {record.version}, then retry"
+    )
+    draft.add(L.Stuck(why=why, at=bench.time.now()))

@@ -165,7 +165,9 @@ def claim(
     free = select(_SAGA.c.id).where(
         scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, _SAGA.c.definition.in_(definitions)
     )
-    due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(_SAGA.c.wake_at)
+    due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(
+        _SAGA.c.wake_at, _SAGA.c.id
+    )
     found = _owned(conn, scope, worker, due.limit(limit))
     if len(found) < limit:
         rung = free.where(schema.RUNG).order_by(_SAGA.c.id)

@@ -110,16 +110,7 @@ def _read_state(machine: Machine, name: str, state: Any, parent: str | None, bla
         blame(name, "two states have this name.", "Give states on all levels names of their own.")
         return []
     machine.names[id(state)] = name
-    if state.value not in (None, name):
-        blame(
-            name, "a state's `value` is stored nowhere.", "Drop `value=`; the state's name is what is stored."
-        )
-    if list(state._specs) or state._callbacks:
-        blame(name, "callbacks on a state are not run by the engine.", "Write a `@step` on a transition.")
-    for history in state.history:
-        blame(
-            history.id, "history states do not survive a restart.", "Write a plain state for each way back."
-        )
+    _refuse_unrun(name, state, blame)
     machine.nodes[name] = Node(id=name, parent=parent)  # holds its place in document order
     found, children = [state], []
     for child in state.states:
@@ -141,6 +132,20 @@ def _read_state(machine: Machine, name: str, state: Any, parent: str | None, bla
         initial=tuple(children) if state.parallel else tuple((marked or children)[:1]),
     )
     return found
+
+
+def _refuse_unrun(name: str, state: Any, blame: Blame) -> None:
+    """Blame what the library would do in a state and the engine does not."""
+    if state.value not in (None, name):
+        blame(
+            name, "a state's `value` is stored nowhere.", "Drop `value=`; the state's name is what is stored."
+        )
+    if list(state._specs) or state._callbacks:
+        blame(name, "callbacks on a state are not run by the engine.", "Write a `@step` on a transition.")
+    for history in state.history:
+        blame(
+            history.id, "history states do not survive a restart.", "Write a plain state for each way back."
+        )
 
 
 def _name_events(machine: Machine, namespace: Mapping[str, Any], blame: Blame) -> None:

@@ -9,7 +9,7 @@ from sagacity.definition.compensation import Compensation
 from sagacity.definition.draft import Draft, StepDraft
 from sagacity.definition.external import Call, External, call_of
 from sagacity.definition.flow import Param, Undo
-from sagacity.definition.params import type_name, wishes_of
+from sagacity.definition.params import About, type_name, wishes_of
 from sagacity.definition.retries import DEFAULT_TIMEOUT, UNDO_STOP, retry_of
 
 
@@ -83,6 +83,8 @@ def _compensation_params(draft: Draft, step: StepDraft, cls: type[Compensation])
             found.append(
                 Param(name=wish.name, kind="result", type=type_, source=(step.name,), optional=wish.optional)
             )
+        elif type_ is About:
+            found.append(Param(name=wish.name, kind="saga", type=type_))
         elif isinstance(type_, type) and issubclass(type_, External):
             found.append(Param(name=wish.name, kind="external", type=type_, optional=wish.optional))
         elif isinstance(type_, type) and issubclass(type_, BaseModel) and _first_input(found):

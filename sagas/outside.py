@@ -60,8 +60,9 @@ class Service(External):
         """Open a pool of connections to the service's address."""
         if settings.url is None:
             raise MissingExternal(f"{settings.name} has no address: set SAGACITY_{settings.name.upper()}_URL")
-        # The engine's own time limit is the shorter one; this one only ends what it has given up.
-        return cls(httpx2.AsyncClient(base_url=settings.url, timeout=60, trust_env=False))
+        # Connections are kept for the next call; a step's own time limit is shorter than this one.
+        limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+        return cls(httpx2.AsyncClient(base_url=settings.url, limits=limits, timeout=60, trust_env=False))
 
     async def close(self) -> None:
         """Close the pool."""
@@ -77,7 +78,7 @@ class Service(External):
         headers = {"Idempotency-Key": key} | ({"Undoes": undoes} if undoes else {})
         try:
             answer = await self._client.post(path, json=body, headers=headers)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as fault:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as fault:
             raise Unavailable(f"{self.name} cannot be reached: {fault}") from None
         if answer.status_code in _REFUSALS:
             raise Refused(answer.json()["detail"])

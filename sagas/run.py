@@ -29,6 +29,7 @@ from sagacity.config import DEFAULT_STORE
 from sagacity.errors import SagacityError
 from sagacity.model.record import Status
 from sagacity.model.views import SagaSummary
+from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Filter
 from sagas.services.ledger import Entry, doubled, read_ledgers, standing
 
@@ -197,8 +198,6 @@ def run_sagas(job: Job, urls: Mapping[str, str], given: argparse.Namespace, voic
 
 async def ends(url: str) -> dict[str, SagaSummary]:
     """Where every order of the store stands, by its key."""
-    from sagacity.orchestrator import Orchestrator
-
     found: dict[str, SagaSummary] = {}
     async with await Orchestrator.open(url) as opened:
         page = await opened.list(Filter(definition="Order", limit=500))
@@ -210,8 +209,6 @@ async def ends(url: str) -> dict[str, SagaSummary]:
 
 async def belongs(entry: Entry, url: str) -> bool:
     """Say whether a ledger that holds `entry` was written for sagas of this store."""
-    from sagacity.orchestrator import Orchestrator
-
     async with await Orchestrator.open(url) as opened:
         return await opened.store.find("Order", entry.about) is not None
 

@@ -21,8 +21,8 @@ async def test_balances_and_the_banks_ledger_are_exact_after_rollbacks(tmp_path:
 
 
 async def test_balances_are_exact_on_postgresql(tmp_path: Path, pg_url: str) -> None:
-    world = World(tmp_path, store=pg_url)
-    world.sagacity("--i-accept-loss", "migrate")
+    world = World(tmp_path, store=pg_url, accept_loss=True)
+    world.sagacity("migrate")
     await exact_to_the_cent(world, SMALL)
 
 

@@ -141,8 +141,8 @@ async def _roll_back(world: World, keys: list[str], *, changed: bool) -> int:
         await world.until(lambda app: _all_final(app, begun), within=world.limit)
     async with world.looking() as app:
         ends = await app.statuses(begun)
-    # A rollback that did its whole work has itself rolled the original back.
-    assert {saga.status for saga in ends.values()} == {Status.ROLLED_BACK}
+    # A rollback is a saga of its own: it has committed once the original is undone as a whole.
+    assert {saga.status for saga in ends.values()} <= {Status.COMMITTED}, ends
     return len(keys)
 
 

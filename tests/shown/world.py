@@ -42,14 +42,24 @@ SUMMARY = (
 class World:
     """One folder with the reference flows, one store, and what it takes to run them."""
 
-    def __init__(self, folder: Path, *, store: str | None = None, limit: float = 100.0) -> None:
-        """Lay out `folder`; `store` is by default a SQLite file in it; `limit` is in seconds."""
+    def __init__(
+        self, folder: Path, *, store: str | None = None, accept_loss: bool = False, limit: float = 100.0
+    ) -> None:
+        """Lay out `folder`.
+
+        Args:
+            folder: an empty one.
+            store: by default a SQLite file in it.
+            accept_loss: the store flushes nothing (a test's own server).
+            limit: seconds that one command may take.
+        """
         for name in ("sagas", "compensations"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.folder = folder
         self.store = store or f"sqlite:///{folder}/sagacity.db"
         self.ledger = folder / "ledger"
         self.limit = limit
+        self.options = ("--i-accept-loss",) if accept_loss else ()
         self.urls: dict[str, str] = {}
 
     # --- the outside -----------------------------------------------------------------------------
@@ -81,14 +91,15 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Ours, with the store and the services' addresses."""
+        """Ours, with the store, the services' addresses, and a lease that soon runs out."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SAGACITY_")}
-        return {**kept, **addresses(self.urls), "SAGACITY_STORE": self.store, "NO_COLOR": "1"}
+        ours = {"SAGACITY_STORE": self.store, "SAGACITY_LEASE": "3", "NO_COLOR": "1"}
+        return {**kept, **addresses(self.urls), **ours}
 
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start `sagacity …` in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "sagacity", *arguments],
+            [sys.executable, "-m", "sagacity", *self.options, *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -1,0 +1,55 @@
+"""Every code block of README and docs/ is run, page by page, from top to bottom."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
+from tests.docs.runner import RUNNABLE, Reader, agrees, copy_of_project, is_part_of, promises
+
+SHOWN_ONLY = {"", "text", "mermaid"}
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=_name)
+def test_a_reader_who_types_everything_gets_what_the_page_promises(page: Path, tmp_path: Path) -> None:
+    reader = Reader(copy_of_project(tmp_path))
+    for block in blocks_of(page):
+        reader.follow(block)
+
+
+def test_no_page_holds_a_block_that_nobody_can_run() -> None:
+    blocks = [block for page in PAGES for block in blocks_of(page)]
+    assert blocks
+    assert [b.where for b in blocks if b.language not in {*RUNNABLE, *SHOWN_ONLY}] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = [
+        f"{_name(page)}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_the_runner_sees_when_a_page_promises_something_else(tmp_path: Path) -> None:
+    said = promises("$ printf 'a 1\\nb 2\\n'\na …\nb 2\n$ true\n")
+    assert said == [("printf 'a 1\\nb 2\\n'", "a …\nb 2\n"), ("true", "")]
+    assert agrees("a …\nb 2\n", "a 1\nb 2\n")
+    assert agrees("…\nb 2\n", "x\ny\nb 2\n")
+    assert not agrees("a …\nb 3\n", "a 1\nb 2\n")
+    assert is_part_of("def f():\n    return 1\n", 'def f():\n    """Says."""\n    return 1\ng = 2\n')
+    assert not is_part_of("def f():\n    return 2\n", "def f():\n    return 1\n")
+    wrong = Block(page=ROOT / "README.md", line=1, language="console", text="$ echo yes\nno\n")
+    with pytest.raises(AssertionError, match=r"README\.md:1"):
+        Reader(tmp_path).follow(wrong)
+    failing = Block(page=ROOT / "README.md", line=1, language="sh", text="false\n")
+    with pytest.raises(AssertionError, match="exit code 1"):
+        Reader(tmp_path).follow(failing)

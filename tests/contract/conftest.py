@@ -1,6 +1,7 @@
 """One store of each kind for every test of the contract; the clock stands still unless a test moves it."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,10 +32,26 @@ def pg_template(pg_server: PrivatePostgres) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file, for the same reason."""
+    path = tmp_path_factory.mktemp("template") / "contract.db"
+
+    async def make() -> None:
+        store = open_store(f"sqlite:///{path}")
+        await store.open()
+        await store.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make()).result()
+    return path
+
+
 @pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store."""
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path)
         return f"sqlite:///{tmp_path}/contract.db"
     address: str = request.getfixturevalue("pg_url")
     return address

@@ -119,3 +119,15 @@ async def test_a_released_saga_sleeps_until_due_and_an_owned_one_is_not_claimed(
     await store.put([signal(saga.id)])
     (claimed,) = await store.claim(desk.worker, ["Order"], limit=10)
     assert [message.name for message in claimed.mail] == ["go"]
+
+
+async def test_two_units_of_one_saga_or_two_changes_of_one_object_are_a_fault_of_the_sender(
+    desk: Bench,
+) -> None:
+    saga = await desk.begin()
+    with pytest.raises(ValueError, match="two units of saga"):
+        await desk.store.write(desk.batch([following(saga), following(saga)]))
+    with pytest.raises(ValueError, match="two changes of object a:1"):
+        await desk.store.write(
+            desk.batch([first(changes=(change("a:1", 1),)), first(changes=(change("a:1", 1),))])
+        )

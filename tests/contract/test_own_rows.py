@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Table,
+    TypeDecorator,
     Uuid,
     insert,
     select,
@@ -30,6 +33,17 @@ from sagacity.model.unit import BatchRefused, HeadMoved, Loss, Unit
 from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
 from tests.contract.builders import Bench, dump, first, following, record
 
+
+class _Unbounded(TypeDecorator[Decimal]):
+    """A user's type whose values are beyond what the log takes."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def process_result_value(self, value: object, dialect: object) -> Decimal:
+        return Decimal("1e5000")
+
+
 OWN = MetaData()
 CUSTOMER = Table(
     "customer",
@@ -39,9 +53,11 @@ CUSTOMER = Table(
     Column("balance", Numeric(12, 2), nullable=False),
     Column("seen_at", DateTime),
     Column("token", LargeBinary),
+    Column("rating", Float),
     CheckConstraint("balance >= 0", name="not_negative"),
 )
 DEVICE = Table("device", OWN, Column("id", Uuid, primary_key=True), Column("label", String))
+HUGE = Table("customer", MetaData(), Column("id", Integer), Column("balance", _Unbounded))
 VISIT = Table(
     "visit",
     OWN,
@@ -140,6 +156,22 @@ async def test_statements_of_a_row_run_in_order_and_rows_in_key_order(desk: Benc
     composer = await written(desk, first(), max_row, row)
     assert list(composer.shown) == ["customer:1", "customer:2"]
     assert loaded(composer.shown["customer:1"].after)["name"] == "B"
+
+
+async def test_values_that_are_not_json_are_shown_in_a_plain_form(desk: Bench, own: AsyncEngine) -> None:
+    seen = datetime(2026, 3, 1, 12, 0, 0, 5)
+    async with own.begin() as conn:
+        await conn.execute(update(CUSTOMER).values(seen_at=seen, token=b"\x00\xff", rating=float("inf")))
+    composer = await written(desk, first(), ZOE)
+    shown = loaded(composer.shown["customer:1"].before)
+    assert shown["seen_at"] == "2026-03-01T12:00:00.000005"
+    assert (shown["token"], shown["rating"]) == ("00ff", "inf")
+
+
+async def test_a_value_that_no_log_can_hold_is_told(desk: Bench, own: AsyncEngine) -> None:
+    huge = replace(ZOE, statements=(update(CUSTOMER).values(balance=Decimal(1)),), table=HUGE)
+    with pytest.raises(OwnTableError, match="cannot be stored in the log"):
+        await written(desk, first(), huge)
 
 
 async def test_keys_of_other_types_are_compared_as_such(desk: Bench, own: AsyncEngine) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from sagacity.errors import InputError, KeyTaken, NotFound
 from sagacity.ids import new_id
 from sagacity.model.unit import Message
+from sagacity.store import callers
 from sagacity.store.base import Receipt, Store
 from tests.contract.builders import FLOW, Bench, dump, signal, start_message
 
@@ -116,3 +117,10 @@ async def test_a_thing_that_is_no_session_is_refused_with_the_kinds_that_are(sto
             await store.put([start_message()], session=wrong)
         with pytest.raises(InputError, match="pass an AsyncSession"):
             store.put_sync([start_message()], session=wrong)
+
+
+def test_a_session_on_another_kind_of_database_is_refused() -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as conn, pytest.raises(InputError, match="on sqlite and the store on postgresql"):
+        callers.inside_sync(conn, "postgresql", lambda given: given)
+    engine.dispose()

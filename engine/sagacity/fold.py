@@ -138,6 +138,7 @@ def _intent(record: Record, line: L.Intent) -> _Changes:
         phase=Phase.OPEN,
         since=old.since if old else line.at,
         unknown=bool(old and old.unknown),
+        asked=bool(old and (old.asked or old.phase is Phase.GAVE_UP)),
         base=old.base if old else 0,
         error=old.error if old else None,
     )
@@ -192,6 +193,7 @@ def _failed(record: Record, line: L.Failed) -> _Changes:
         due_at=line.retry_at,
         error=line.error,
         unknown=unknown,
+        asked=bool(old and old.asked),
         base=(old.base if old else 0) + (0 if line.counts else 1),
         signal=line.signal,
     )
@@ -336,7 +338,7 @@ def _stuck(record: Record, line: L.Stuck) -> _Changes:
 
 def _retried(record: Record, line: L.Retried) -> _Changes:
     runs = tuple(
-        replace(r, phase=Phase.RETRY, due_at=line.at, base=r.attempt, since=line.at)
+        replace(r, phase=Phase.RETRY, due_at=line.at, base=r.attempt, since=line.at, asked=False)
         if r.phase in (Phase.RETRY, Phase.GAVE_UP)
         else r
         for r in record.runs

@@ -23,6 +23,7 @@ from sagacity import (
     step,
 )
 from sagacity.definition.compile import ChildEnd
+from sagacity.definition.external import Landed, NotLanded
 from sagacity.model.record import Lock
 
 TWICE = (stop_after_attempt(2), wait_fixed(10))
@@ -78,6 +79,28 @@ class Depot(External):
             """Nothing."""
 
         async def tell(self, n: int) -> None:
+            """Nothing."""
+
+
+class Desk(External):
+    """An outside service that can tell what it did."""
+
+    @effect(inverse="unfile")
+    async def file(self, n: int, *, key: str) -> Kept:
+        return Kept(id=key)
+
+    @effect
+    async def unfile(self, kept: Kept, *, key: str) -> None:
+        """Only what was filed can be unfiled."""
+
+    async def probe(self, key: str) -> Landed | NotLanded | None:
+        return None
+
+    class Mock:
+        async def file(self, n: int) -> Kept:
+            return Kept(id="mock")
+
+        async def unfile(self, kept: Kept) -> None:
             """Nothing."""
 
 
@@ -144,6 +167,24 @@ class Flat(Saga, version=1):
     @step(do_thank, final=True, retry=FOR_EVER)
     async def thank(self, given: Numbered, depot: Depot) -> None:
         await depot.tell(given.n)
+
+
+class Probed(Saga, version=1):
+    """One effect that can be asked for."""
+
+    Input = Numbered
+
+    begun = State(initial=True)
+    filed = State(final=True)
+
+    do_file = begun.to(filed)
+
+    def participants(self, given: Numbered) -> Iterable[Lock]:
+        return ()
+
+    @step(do_file, undo=Desk.unfile, retry=TWICE)
+    async def file_it(self, given: Numbered, desk: Desk) -> Kept:
+        return await desk.file(given.n)
 
 
 class Looked(BaseModel):
@@ -344,4 +385,31 @@ class Late(Saga, version=1):
 
     @step(do_right, undo=Depot.drop, retry=TWICE, locks=more)
     async def right_one(self, given: Numbered, depot: Depot) -> Kept:
+        return await depot.keep(given.n)
+
+
+class Behind(Saga, version=1):
+    """A second lock is taken behind an effect."""
+
+    Input = Numbered
+
+    begun = State(initial=True)
+    taken = State()
+    ended = State(final=True)
+
+    do_take = begun.to(taken)
+    do_keep = taken.to(ended)
+
+    def participants(self, given: Numbered) -> Iterable[Lock]:
+        yield exclusive("box", given.n)
+
+    def more(self, given: Numbered) -> Iterable[Lock]:
+        yield exclusive("box", given.n + 1)
+
+    @step(do_take, undo=Depot.give_back, retry=TWICE)
+    async def take(self, given: Numbered, depot: Depot) -> Taken:
+        return await depot.take(given.n)
+
+    @step(do_keep, undo=Depot.drop, retry=TWICE, locks=more)
+    async def keep(self, given: Numbered, depot: Depot) -> Kept:
         return await depot.keep(given.n)

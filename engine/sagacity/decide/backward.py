@@ -10,7 +10,7 @@ from uuid import UUID
 from sagacity.decide.begin import ask_locks
 from sagacity.decide.draft import Draft, Moves, RunStep, RunUndo
 from sagacity.decide.outcomes import child_statuses, lost
-from sagacity.definition.flow import Undo
+from sagacity.definition.flow import Step, Undo
 from sagacity.ids import derived_id
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
@@ -29,7 +29,8 @@ def turn(draft: Draft, *, now: datetime, busy: frozenset[str]) -> Moves:
         return Moves()
     steps: list[RunStep] = []
     due: list[datetime] = []
-    for run in draft.record.runs:
+    # What has given up comes first: where it is hopeless nothing else is begun.
+    for run in sorted(draft.record.runs, key=lambda run: run.phase is not Phase.GAVE_UP):
         moves = _settled(draft, run, now)
         if isinstance(moves, RunStep):
             steps.append(moves)
@@ -60,7 +61,8 @@ def _settled(draft: Draft, run: Run, now: datetime) -> RunStep | datetime | bool
         run = draft.record.run_of(run.step) or run
     if not run.unknown or (step.undo is not None and step.undo.safe_on_nothing):
         return True
-    if run.phase is Phase.GAVE_UP:
+    gave_up = run.phase is Phase.GAVE_UP
+    if gave_up and (run.asked or not _has_probe(step)):
         return False
     if run.due_at is not None and run.due_at > now:
         return run.due_at
@@ -78,7 +80,11 @@ def _settled(draft: Draft, run: Run, now: datetime) -> RunStep | datetime | bool
             at=now,
         )
     )
-    return RunStep(step=step, visit=run.visit, attempt=attempt, key=key, settle=True, back=True)
+    return RunStep(step=step, visit=run.visit, attempt=attempt, key=key, settle=True, back=True, ask=gave_up)
+
+
+def _has_probe(step: Step) -> bool:
+    return any(p.kind == "external" and p.type.effects and p.type.has_probe for p in step.params)
 
 
 def advance(draft: Draft, *, now: datetime, busy: frozenset[str]) -> Moves:

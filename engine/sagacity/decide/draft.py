@@ -47,6 +47,7 @@ class RunStep:
     Attributes:
         settle: an earlier attempt's effect may have landed: ask the probe first.
         back: the saga goes back: what has not landed is not to be made now.
+        ask: the step has given up: ask the probe, and make no call.
     """
 
     step: Step
@@ -55,6 +56,7 @@ class RunStep:
     key: str
     settle: bool = False
     back: bool = False
+    ask: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

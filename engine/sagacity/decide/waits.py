@@ -98,7 +98,7 @@ def _approved(data: Json) -> bool:
 
 def _reason(awaited: Await, data: Json) -> str:
     value = loaded(data)
-    said = value.get("reason") if isinstance(value, dict) else None
+    said = (value.get("reason") or value.get("comment")) if isinstance(value, dict) else None
     what = f"{awaited.signal} was refused" if awaited.kind is WaitsFor.APPROVAL else str(awaited.signal)
     return f"{what}: {said}" if said else what
 

@@ -108,6 +108,7 @@ class Run:
         due_at: when the next attempt may begin; None unless `phase` is RETRY.
         unknown: an effect of an earlier attempt may have landed.
         base: attempts that the retry policy does not count (before an operator's retry, lost workers).
+        asked: it had given up, and the probe has been asked since.
         signal: a signal that makes it due before `due_at` (the step asked for it).
         children: ids of child sagas that this step started.
     """
@@ -121,6 +122,7 @@ class Run:
     error: str | None = None
     unknown: bool = False
     base: int = 0
+    asked: bool = False
     signal: str | None = None
     children: tuple[UUID, ...] = ()
 

@@ -24,6 +24,12 @@ class TooLate(SagacityError):
 class Passage:
     """What went through the doors of one attempt of one step.
 
+    Args:
+        step: the step's name, for messages.
+        key: the effect's idempotency key.
+        undoes: for a compensation, the key of the effect that it makes good.
+        settle, back, ask: as in `RunStep`.
+
     Attributes:
         over: the attempt was judged: nothing passes any more.
         tried: an effect left.
@@ -32,16 +38,26 @@ class Passage:
         denied: it gave a no for good, which also speaks for earlier attempts under the key.
     """
 
-    __slots__ = ("back", "denied", "key", "landed", "over", "refused", "settle", "step", "tried", "undoes")
+    __slots__ = (
+        *("ask", "back", "denied", "key", "landed", "over", "refused", "settle", "step", "tried", "undoes"),
+    )
 
     def __init__(
-        self, *, step: str, key: str, undoes: str | None = None, settle: bool = False, back: bool = False
+        self,
+        *,
+        step: str,
+        key: str,
+        undoes: str | None = None,
+        settle: bool = False,
+        back: bool = False,
+        ask: bool = False,
     ) -> None:
         self.step = step
         self.key = key
         self.undoes = undoes
         self.settle = settle
         self.back = back
+        self.ask = ask
         self.tried = False
         self.landed = False
         self.refused = False
@@ -98,6 +114,9 @@ class Door:
                 passage.tried = passage.refused = passage.denied = True
                 raise Refused("it had not landed, and the saga goes back")
             self._check_open(call)
+        if passage.ask:
+            passage.tried = True
+            raise SagacityError(f"{self._external.name} cannot tell whether {call.name} landed")
         if call.takes_key:
             named["key"] = passage.key
         if call.takes_undoes:

@@ -230,7 +230,7 @@ class Drive:
         if any(param.kind == "stage" for param in run.step.params):
             await self._load_states(tuple(h.object for h in record.locks if h.mode == "exclusive"))
         passage = self._passages[run.step.name] = Passage(
-            step=run.step.name, key=run.key, settle=run.settle, back=run.back
+            step=run.step.name, key=run.key, settle=run.settle, back=run.back, ask=run.ask
         )
         states: Mapping[str, Json] = {name: state.state for name, state in self._states.items()}
         outcome = await self._bench.executor.step(self._scope.flow, run, record, states, passage)

@@ -385,15 +385,17 @@ async def write(driver: Driver, scope: Scope, batch: Batch) -> Written:
         if error.sqlstate != functions.REFUSED:
             raise
         raise _refusal(error.detail or "", error.hint or "", parts) from None
-    return _written(rows)
+    return _written(rows, batch)
 
 
-def _written(rows: Sequence[Any]) -> Written:
+def _written(rows: Sequence[Any], batch: Batch) -> Written:
+    # The driver's ids are of a class of its own, which JSON does not take.
+    plain = {unit.saga: unit.saga for unit in batch.units}
     arrivals: dict[UUID, int] = {}
     objects: dict[str, ObjectState] = {}
     for object, version, state, queue, sagas, bells in rows:
         if object is None:
-            arrivals = dict(zip(sagas, bells, strict=True))
+            arrivals = {plain[saga]: bell for saga, bell in zip(sagas, bells, strict=True)}
         else:
             objects[object] = object_state(object, version, state, queue)
     return Written(arrivals=arrivals, objects=objects)

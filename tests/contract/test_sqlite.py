@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import event
@@ -192,6 +193,39 @@ async def test_its_own_commits_are_no_hint(opened: Store) -> None:
     await opened.put([start_message()])
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(opened.hinted(), 0.2)
+
+
+async def test_looking_for_work_reads_what_is_to_be_done_and_not_the_history(opened: Store) -> None:
+    desk = await bench(opened)
+    saga = await desk.begin()
+    conn = cast(sqlite.SqliteStore, opened)._conn
+    assert conn is not None
+    plans: list[str] = []
+
+    def explain(_: object, cursor: sqlite3.Cursor, statement: str, given: Any, *_more: object) -> None:
+        if statement.startswith(("SELECT", "WITH")):
+            raw = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", given)
+            plans.extend(row[3] for row in raw)
+
+    event.listen(conn, "before_cursor_execute", explain)
+    await opened.claim(desk.worker, ["Order"], limit=10)
+    await opened.claim_starts(desk.worker, ["Order"], limit=10)
+    await opened.ring()
+    await opened.wait_graph()
+    await opened.rolled_back_by(saga.id)
+    await opened.notices(limit=10)
+    await opened.unregister(desk.worker)
+    event.remove(conn, "before_cursor_execute", explain)
+    scanned = [plan for plan in plans if plan.startswith(("SCAN", "SEARCH")) and not _narrow(plan)]
+    assert scanned == []
+    assert len(plans) > 10
+
+
+def _narrow(plan: str) -> bool:
+    """By a partial index, by a whole key, or a table that stays small."""
+    partial = r"INDEX (saga_(due|rung|owner|queued|rolls_back)|inbox_(start_open|unrung)|outbox_unsent) "
+    small = r"(SEARCH|SCAN) (chain|worker|locked|CONSTANT)\b"
+    return re.search(rf"{partial}|{small}|\bid=\?\)|saga=\?\)", plan) is not None
 
 
 async def broken_commit(opened: Store, before: Callable[[sqlite3.Connection], None]) -> tuple[Bench, Unit]:

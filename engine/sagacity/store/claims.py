@@ -146,7 +146,9 @@ def _let_go(conn: Connection, scope: Scope, worker: UUID, *, now: Now) -> None:
 
 def _in_order(query: Select[Any], key: ColumnElement[Any]) -> Select[Any]:
     """The keys of rows that are now locked, one after the other in key order."""
-    return select(query.order_by(key).with_for_update().cte("locked").c.id)
+    # An expression, so that no planner walks the key's own index through all rows.
+    by_key = func.coalesce(key, key)
+    return select(query.order_by(by_key).with_for_update().cte("locked").c.id)
 
 
 def workers(conn: Connection, scope: Scope, *, now: Now) -> list[WorkerInfo]:
@@ -162,8 +164,10 @@ def claim(
     conn: Connection, scope: Scope, worker: UUID, definitions: Sequence[str], *, limit: int, now: Now
 ) -> list[Claimed]:
     """Sagas that nobody owns and that are due or rung, now owned by `worker`."""
+    # An expression, so that no planner walks the index of a definition through all its history.
+    definition = func.coalesce(_SAGA.c.definition, "")
     free = select(_SAGA.c.id).where(
-        scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, _SAGA.c.definition.in_(definitions)
+        scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, definition.in_(definitions)
     )
     due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(
         _SAGA.c.wake_at, _SAGA.c.id

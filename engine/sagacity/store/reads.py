@@ -156,7 +156,7 @@ def statuses(conn: Connection, scope: Scope, sagas: Sequence[UUID]) -> dict[UUID
 def rolled_back_by(conn: Connection, scope: Scope, saga: UUID) -> UUID | None:
     """The rollback saga that was started for a committed saga; the newest, if any."""
     query = select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.rolls_back == saga)
-    return conn.scalar(query.order_by(_SAGA.c.id.desc()).limit(1))
+    return max(conn.scalars(query), default=None)
 
 
 def definition_hashes(conn: Connection, scope: Scope, names: Sequence[str]) -> dict[tuple[str, int], str]:

@@ -77,16 +77,18 @@ class Reader:
             self._shell(block.text, block)
         elif block.language == "console":
             for command, promised in promises(block.text):
-                printed = self._shell(command, block)
+                printed = self._shell(command, block, may_fail=bool(promised))
                 assert agrees(promised, printed), (
                     f"{block.where}: {command}\npromised:\n{promised}\nprinted:\n{printed}"
                 )
 
-    def _shell(self, text: str, block: Block) -> str:
+    def _shell(self, text: str, block: Block, *, may_fail: bool = False) -> str:
         for said, done in STANDING_IN.items():
             text = re.sub(rf"^{re.escape(said)}(?=\s|$)", done, text, flags=re.MULTILINE)
         moved = self.folder / ".cwd"
-        script = f'set -eo pipefail\n{text}\npwd > "$CWD_FILE"\n'
+        # Where output is promised, it is what counts: a command that finds something wrong ends with 1.
+        ending = "|| true" if may_fail else ""
+        script = f'set -eo pipefail\n{text} {ending}\npwd > "$CWD_FILE"\n'
         printed = self._run(["bash", "-c", script], block, CWD_FILE=str(moved))
         self.folder = Path(moved.read_text().strip())
         moved.unlink()
@@ -140,7 +142,11 @@ def agrees(promised: str, printed: str) -> bool:
     """Say whether output is as a page shows it; `…` stands for anything, alone on a line for any lines."""
     if not promised.strip():
         return True
-    parts = [re.escape(line).replace("…", ".*") for line in promised.rstrip().splitlines()]
+    parts = [re.escape(line).replace("…", ".*") for line in _tidy(promised)]
     pattern = "\n".join("(?s:.*)" if part == ".*" else part for part in parts)
-    tidy = "\n".join(line.rstrip() for line in printed.rstrip().splitlines())
-    return re.fullmatch(pattern, tidy) is not None
+    return re.fullmatch(pattern, "\n".join(_tidy(printed))) is not None
+
+
+def _tidy(text: str) -> list[str]:
+    """Lines without what a table's columns add: how many blanks stand between two words."""
+    return [" ".join(line.split()) for line in text.rstrip().splitlines()]

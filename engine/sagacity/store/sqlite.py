@@ -105,11 +105,10 @@ class SqliteStore(PortableStore):
             raise UnsafeSettings("a database in memory loses everything: give a file, sqlite:///NAME.db")
         if path is not None:
             _check_path(path)
-        absent = path is None or not path.exists() or path.stat().st_size == 0
         with _told(self._url):
             self._conn = self._engine().connect()
             self._check_flush(self._conn)
-            self._transact("IMMEDIATE", lambda conn: _make_ready(conn, absent=absent))
+            self._transact("IMMEDIATE", _make_ready)
             self._seen_version = self._version()
 
     def _disconnect(self) -> None:
@@ -305,9 +304,15 @@ class SqliteStore(PortableStore):
         return self._seen_version if raw is None else int(raw.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _make_ready(conn: Connection, *, absent: bool) -> None:
-    """Migrate a new file (another process may have done it meanwhile); any other must be current."""
-    if absent:
+def _make_ready(conn: Connection) -> None:
+    """Migrate a new file; any other must be ready.
+
+    New is what has no tables, seen under the write lock: another process may make the same file now.
+
+    Raises:
+        SchemaBehind, SchemaAhead, StoreReadOnly: it is not; the message names the fix.
+    """
+    if conn.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one() == 0:
         migrate.upgrade(conn)
     migrate.check(conn)
     # BEGIN IMMEDIATE on a file that is not writable is quietly a read; only a write tells.

@@ -34,7 +34,7 @@ from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.short import Short, foreign, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
-from sagacity.store.base import Store
+from sagacity.store.base import OwnRow, Store
 
 _log = structlog.get_logger("sagacity.worker")
 
@@ -158,6 +158,7 @@ class Worker:
             started_at=now,
             lease_until=now + self.settings.lease,
         )
+        await self.store.guard(guarded_tables(self._participants))
         head = await self.store.register(info)
         self.committer = Committer(
             self.store,
@@ -396,3 +397,12 @@ class Worker:
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost, StoreError):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
+
+
+def guarded_tables(participants: Mapping[str, Any]) -> tuple[OwnRow, ...]:
+    """The user's tables that ask for a guard, by type."""
+    return tuple(
+        OwnRow(object=f"{name}:", table=cls.table, key=cls.key or "id")
+        for name, cls in sorted(participants.items())
+        if cls.table is not None and cls.guarded
+    )

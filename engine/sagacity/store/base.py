@@ -170,6 +170,16 @@ class Store(Protocol):
         Their chains' epochs + 1, their sagas unowned (epoch + 1, runnable now), their taken starts free.
         """
 
+    async def guard(self, rows: Sequence[OwnRow]) -> None:
+        """See to it that the tables of `rows` (their `object` is `type:`) carry the guard trigger.
+
+        On PostgreSQL; where it is there already nothing is done. SQLite has no guard: other programs that
+        write to the file are on their own there.
+
+        Raises:
+            ConfigError: a table does not exist, or the role may not create triggers on it.
+        """
+
     async def fence(self, chain: int) -> ChainHead:
         """Epoch + 1 and read, in one statement.
 

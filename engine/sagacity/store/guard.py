@@ -64,7 +64,7 @@ def touch(conn: Connection, rows: Iterable[OwnRow]) -> None:
         OwnTableError: the row cannot be updated.
     """
     try:
-        guarded = [row for row in rows if _is_guarded(conn, row.table)]
+        guarded = [row for row in rows if is_guarded(conn, row.table)]
         if not guarded:
             return
         conn.execute(text("SELECT set_config('sagacity.admits', 'on', true)"))
@@ -76,7 +76,14 @@ def touch(conn: Connection, rows: Iterable[OwnRow]) -> None:
         raise OwnTableError(f"a row of the user's own tables could not be guarded: {error}") from error
 
 
-def _is_guarded(conn: Connection, table: Table) -> bool:
+def ensure(conn: Connection, *, row: OwnRow, tenant: str, lane: str) -> None:
+    """Guard the table of `row` (its `object` is `type:`) unless it is guarded already."""
+    if not is_guarded(conn, row.table):
+        install(conn, row.table, type=row.object.partition(":")[0], key=row.key, tenant=tenant, lane=lane)
+
+
+def is_guarded(conn: Connection, table: Table) -> bool:
+    """Whether the table carries the guard's trigger."""
     query = text(
         "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = :trigger AND tgrelid = to_regclass(:name))"
     )

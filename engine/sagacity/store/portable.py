@@ -33,7 +33,7 @@ from sagacity.model.unit import (
 )
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
 from sagacity.store import callers, claims, inbox, logreads, reads
-from sagacity.store.base import Filter, Receipt, SagaRow
+from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow
 from sagacity.store.rows import Scope
 
 Answer = TypeVar("Answer")
@@ -106,6 +106,10 @@ class PortableStore(ABC):
 
     async def register(self, worker: WorkerInfo) -> ChainHead:
         return await self._own_chain(lambda conn: claims.register(conn, self._scope, worker))
+
+    async def guard(self, rows: Sequence[OwnRow]) -> None:
+        """See the contract; where the database has no guard there is nothing to do."""
+        del rows
 
     async def open_chain(self, worker: UUID) -> ChainHead:
         return await self._own_chain(lambda conn: claims.open_chain(conn, self._scope, worker))

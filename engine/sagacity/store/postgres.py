@@ -6,24 +6,26 @@ their own, whose planner settings would harm everything else; hints travel on a 
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import Connection, event, func, select, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sagacity.clock import Clock
-from sagacity.errors import StoreUnavailable
+from sagacity.errors import ConfigError, StoreError, StoreUnavailable
 from sagacity.model.record import Record
 from sagacity.model.unit import (
     Batch,
     ChainHead,
+    Claimed,
     LogRow,
     Message,
     ObjectState,
@@ -31,7 +33,8 @@ from sagacity.model.unit import (
     Unit,
     Written,
 )
-from sagacity.store import claims, hot, logreads, migrate, own_rows
+from sagacity.store import claims, hot, logreads, migrate, own_rows, schema
+from sagacity.store import guard as guards
 from sagacity.store.base import OwnRow, OwnTableError, RowImages
 from sagacity.store.connections import Address, HotConnections, check_flush
 from sagacity.store.failures import LOST, again, is_unknown, named, naming
@@ -43,6 +46,11 @@ Answer = TypeVar("Answer")
 _POOL = 5
 _OVERFLOW = 10
 _POOL_WAIT_SECONDS = 30
+
+_YOUNG = 500
+"""Lines after which the planner's statistics are looked at; then after eight times as many, each time."""
+
+_GROWING = (schema.saga, schema.log, schema.object, schema.compensation, schema.inbox, schema.outbox)
 
 _NOW = func.statement_timestamp(type_=TIMESTAMP(timezone=True))
 """The server's instant; stable within a statement, so that an index can be searched by it."""
@@ -68,6 +76,8 @@ class PostgresStore(PortableStore):
         self._hot = HotConnections(self._address)
         self._hints = Hints(self._address, self._scope)
         self._engine: AsyncEngine | None = None
+        self._lines = 0
+        self._next_look = _YOUNG
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -107,6 +117,19 @@ class PostgresStore(PortableStore):
             return self._clock.now()
         return await self._read(lambda conn: conn.execute(select(_NOW)).scalar_one())
 
+    async def guard(self, rows: Sequence[OwnRow]) -> None:
+        """See the contract."""
+        for row in rows:
+            try:
+                await self._write(partial(guards.ensure, row=row, tenant=self.tenant, lane=self.lane))
+            except (DBAPIError, StoreError) as error:
+                # Two workers at once: whoever was first has done it.
+                if not await self._read(partial(guards.is_guarded, table=row.table)):
+                    raise ConfigError(
+                        f"table {row.table.name} cannot be guarded: create it, or let its owner start a worker "
+                        f"({error})"
+                    ) from error
+
     # --- transactions ---------------------------------------------------------------------------
 
     @property
@@ -139,6 +162,14 @@ class PostgresStore(PortableStore):
     def _instant(self, conn: Connection) -> claims.Now:
         return _NOW if self._clock is None else self._clock.now()
 
+    async def claim(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Claimed]:
+        """See the contract."""
+        if self._lines >= self._next_look:
+            self._next_look = self._lines * 8
+            with suppress(StoreError):  # it is only about speed
+                await self._read(partial(_learn, lines=self._lines))
+        return await super().claim(worker, definitions, limit=limit)
+
     # --- the batch ------------------------------------------------------------------------------
 
     async def write(self, batch: Batch) -> Written:
@@ -147,7 +178,9 @@ class PostgresStore(PortableStore):
             async for attempt in again():
                 with attempt:
                     async with self._hot.one() as driver:
-                        return await hot.write(driver, self._scope, batch)
+                        written = await hot.write(driver, self._scope, batch)
+                        self._lines += len(batch.rows)
+                        return written
         raise AssertionError("the last attempt either returns or raises")
 
     async def write_with_rows(
@@ -217,6 +250,18 @@ class PostgresStore(PortableStore):
     async def hinted(self) -> None:
         """See the contract."""
         await self._hints.wait()
+
+
+def _learn(conn: Connection, *, lines: int) -> None:
+    """Give the planner statistics of tables that grew since it last looked.
+
+    Autovacuum comes by once a minute. Until then a new table's planner takes tenant and lane to single
+    out a few rows, and reads all there are to find one.
+    """
+    known = conn.execute(text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('log')")).scalar_one()
+    if known < lines / 4:
+        tables = ", ".join(conn.dialect.identifier_preparer.format_table(table) for table in _GROWING)
+        conn.exec_driver_sql(f"ANALYZE {tables}")
 
 
 def _check_out(adapted: Any, *_: Any) -> None:

@@ -126,7 +126,7 @@ class PostgresStore(PortableStore):
                 # Two workers at once: whoever was first has done it.
                 if not await self._read(partial(guards.is_guarded, table=row.table)):
                     raise ConfigError(
-                        f"table {row.table.name} cannot be guarded: create it, or let its owner start a worker "
+                        f"table {row.table.name} cannot be guarded: make it, or let its owner start a worker "
                         f"({error})"
                     ) from error
 

@@ -19,7 +19,18 @@ from sagacity.store.open import open_store
 from sagacity.store.parts import arrange
 from sagacity.store.postgres import PostgresStore
 from sagacity.store.rows import Scope
-from tests.contract.builders import Bench, HandClock, bench, change, first, following, lock, record
+from tests.contract.builders import (
+    FLOW,
+    Bench,
+    HandClock,
+    bench,
+    change,
+    first,
+    following,
+    lock,
+    record,
+    start_message,
+)
 
 pytestmark = [
     pytest.mark.parametrize("url", ["postgresql"], indirect=True),
@@ -391,6 +402,25 @@ async def test_the_statement_is_planned_once(store: PostgresStore, desk: Bench) 
         query = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1"
         rows = await driver.fetch(query, hot.STATEMENT)
     assert [tuple(row) for row in rows] == [(7, 0)]
+
+
+async def test_young_tables_get_statistics_before_autovacuum_comes_by(
+    store: Store, desk: Bench, url: str
+) -> None:
+    async def known() -> float:
+        async with session(url) as driver:
+            found: float = await driver.fetchval("SELECT reltuples FROM pg_class WHERE relname = 'inbox'")
+            return found
+
+    starts = [start_message() for _ in range(600)]
+    await desk.send(*(first(record(start.saga, key=str(start.key)), start=start) for start in starts))
+    assert await known() < 600
+    await store.claim(desk.worker, [FLOW], limit=1)
+    assert await known() == 600
+    more = [start_message() for _ in range(100)]
+    await desk.send(*(first(record(start.saga, key=str(start.key)), start=start) for start in more))
+    await store.claim(desk.worker, [FLOW], limit=1)
+    assert await known() == 600
 
 
 # --- hints -------------------------------------------------------------------------------------------

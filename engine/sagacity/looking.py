@@ -1,5 +1,6 @@
 """Looking: what is known of sagas, objects and locks. Nothing here changes anything."""
 
+import builtins
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -133,7 +134,7 @@ class Looking:
             results=dict(record.results),
         )
 
-    async def history(self, saga: str | UUID) -> "list[HistoryLine]":
+    async def history(self, saga: str | UUID) -> builtins.list[HistoryLine]:
         """A saga's story, line by line. Raises NotFound."""
         id = await self.resolve(saga)
         lines = await self.store.history(id)
@@ -141,7 +142,7 @@ class Looking:
             raise NotFound(f"no saga {id}")
         return lines
 
-    async def list(self, filter: Filter) -> "list[SagaSummary]":
+    async def list(self, filter: Filter) -> builtins.list[SagaSummary]:
         """Sagas, newest first."""
         return await self.store.sagas(filter)
 
@@ -153,7 +154,9 @@ class Looking:
         """Where these sagas stand."""
         return await self.store.statuses(ids)
 
-    async def locks(self, *, object: str | None = None, saga: str | UUID | None = None) -> "list[LockView]":
+    async def locks(
+        self, *, object: str | None = None, saga: str | UUID | None = None
+    ) -> builtins.list[LockView]:
         """Who holds and who queues."""
         id = await self.resolve(saga) if saga is not None else None
         return await self.store.locks(object=object, saga=id)
@@ -174,7 +177,7 @@ class Looking:
             raise NotFound(f"{object} has no version {at}: it stands at {view.version}")
         return ObjectView(object=object, version=at, state=past.state or NULL, in_transaction=False, locks=())
 
-    async def object_history(self, object: str) -> "list[ObjectVersion]":
+    async def object_history(self, object: str) -> builtins.list[ObjectVersion]:
         """A participant's versions, oldest first."""
         return await self.store.object_history(object)
 

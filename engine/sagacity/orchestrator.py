@@ -133,7 +133,7 @@ class Orchestrator(Looking):
         saga = self._ids()
         if key is None:
             key = str(getattr(model, flow.key_field)) if flow.key_field else str(saga)
-        canonical(key)
+        _storable(key, actor)
         return start_message(flow, saga=saga, key=key, data=data, now=self._clock.now(), actor=actor)
 
     async def start(
@@ -293,6 +293,7 @@ class Orchestrator(Looking):
         actor: str | None = None,
         session: Any = None,
     ) -> Receipt:
+        _storable(name, actor)
         target = await self.resolve(saga)
         message = Message(
             id=id or self._ids(),
@@ -336,6 +337,16 @@ class Orchestrator(Looking):
             new=True,
             calls=self,
         )
+
+
+def _storable(*texts: str | None) -> None:
+    """Refuse names that no database takes, before anything is stored.
+
+    Raises:
+        InputError: a NUL or a lone surrogate.
+    """
+    for text in texts:
+        canonical(text)
 
 
 def told(error: ValidationError) -> str:

@@ -13,7 +13,7 @@ async with running(Worker(app.store, project.flows, project.participants, extern
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, overload
@@ -55,6 +55,7 @@ class ManualClock:
     def __init__(self, at: datetime = NOON) -> None:
         self._start = self._now = aware(at, what="at")
         self._sleepers: list[tuple[datetime, asyncio.Future[None]]] = []
+        self._watchers: list[Callable[[], None]] = []
 
     def now(self) -> datetime:
         """The instant that it was moved to, in UTC."""
@@ -91,6 +92,20 @@ class ManualClock:
         for _, wake in due:
             if not wake.done():
                 wake.set_result(None)
+        for watcher in self._watchers:
+            watcher()
+
+    @contextlib.contextmanager
+    def watched_by(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Inside the block `watcher` is called after every `advance`.
+
+        Whoever was busy and not asleep when time passed would otherwise go to sleep by the old time.
+        """
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
 
     @property
     def sleepers(self) -> tuple[timedelta, ...]:
@@ -187,6 +202,8 @@ async def _closed() -> None:
 async def running(worker: Worker, *, grace: timedelta = timedelta(seconds=5)) -> AsyncIterator[Worker]:
     """`worker` at work inside the block, ready when it is entered, stopped when it is left.
 
+    On a `ManualClock` it looks for what has become due after every `advance`.
+
     Args:
         worker: not run yet.
         grace: as for `Worker.stop`.
@@ -202,8 +219,11 @@ async def running(worker: Worker, *, grace: timedelta = timedelta(seconds=5)) ->
         ready.cancel()
     if task.done():
         task.result()
+    clock = worker.clock
+    watched = clock.watched_by(worker.poke) if isinstance(clock, ManualClock) else contextlib.nullcontext()
     try:
-        yield worker
+        with watched:
+            yield worker
     finally:
         if not task.done():
             await worker.stop(grace=grace)
@@ -264,7 +284,9 @@ async def settled(app: Orchestrator, saga: str | UUID, *, within: timedelta = PA
             return True
         if record.due_at is not None:
             return record.due_at > await app.store.now()
-        return record.status is Status.WAITING or (record.backward and any(e.children for e in record.effects))
+        return record.status is Status.WAITING or (
+            record.backward and any(e.children for e in record.effects)
+        )
 
     try:
         await until(rests, within=within)

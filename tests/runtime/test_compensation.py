@@ -1,4 +1,4 @@
-"""Going back: every effect made good, in exact reverse order, none skipped, and what cannot be is not hidden."""
+"""Going back: every effect made good, in exact reverse order, none skipped; what cannot be is not hidden."""
 
 from datetime import timedelta
 
@@ -62,7 +62,6 @@ async def test_a_compensation_that_gives_up_is_stuck_with_its_locks_until_somebo
     assert [lock.object for lock in await app.locks()] == ["box:a"]
     assert house.town.standing == ["depot.lend(a)", "vault.charge(a)"]
     await app.retry(handle.id, reason="it was opened again", actor="kim")
-    assert (await handle.outcome(timeout=PATIENCE)).status in (Status.STUCK, Status.ROLLED_BACK)
     await until(lambda: ended(house, handle.id))
     assert house.town.story[3:] == ["refund(charge-a)"] * 2 + ["take_back(lend-a)"]
     assert (house.town.standing, await app.locks()) == ([], [])

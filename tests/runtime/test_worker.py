@@ -140,12 +140,14 @@ async def test_a_start_whose_worker_dies_goes_through_the_inbox(house: House) ->
     async def moved(batch: Batch) -> Written:
         raise HeadMoved("somebody fenced it")
 
+    work = asyncio.create_task(worker.run())
+    await worker.ready.wait()
+    app.worker = worker
+    app.store.write = moved  # type: ignore[method-assign]
+    handle = await app.start(Fill, {"name": "a", "box": "b"})
+    assert (await handle.show()).status is Status.PENDING
     with pytest.raises(StoreUnavailable, match="was taken over"):
-        async with running(worker):
-            app.worker = worker
-            app.store.write = moved  # type: ignore[method-assign]
-            handle = await app.start(Fill, {"name": "a", "box": "b"})
-            assert (await handle.show()).status is Status.PENDING
+        await work
     app.store.write = write  # type: ignore[method-assign]
     app.worker = await house.work()
     assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED
@@ -251,12 +253,14 @@ async def test_what_does_not_end_in_time_is_handed_back_and_driven_on_under_its_
 async def test_a_worker_in_distress_hands_everything_back_and_says_why(house: House) -> None:
     app = await house.open(Errand)
     house.town.gate("depot.lend")
+    worker = house.worker(lease=timedelta(seconds=0.2))
+    work = asyncio.create_task(worker.run())
+    handle = await app.start(Errand, {"name": "a"})
+    await until(lambda: house.town.count("depot.lend"))
+    await app.store.unregister(worker.id)
     with pytest.raises(StoreError, match="taken for dead"):
-        async with running(house.worker(lease=timedelta(seconds=0.2))) as worker:
-            handle = await app.start(Errand, {"name": "a"})
-            await until(lambda: house.town.count("depot.lend"))
-            await app.store.unregister(worker.id)
-            await until(lambda: worker.active == 0)
+        await work
+    assert worker.active == 0
     house.town.gates.clear()
     await house.work()
     assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED

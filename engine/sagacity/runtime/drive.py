@@ -6,6 +6,7 @@ happened, decide again. It ends when the saga sleeps, rests, ends, or was lost t
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from sagacity.errors import StepError, StoreError
 from sagacity.model import lines as L
 from sagacity.model.canonical import Json, storable
 from sagacity.model.outcome import NotTried, Outcome
-from sagacity.model.record import Record, Staged, Status
+from sagacity.model.record import Record, Staged, Status, WaitsFor
 from sagacity.model.unit import Claimed, Loss, Message, ObjectState, Unit, holders
 from sagacity.runtime.apart import Apart
 from sagacity.runtime.committer import Ack, Committer, Lost
@@ -310,10 +311,11 @@ class Drive:
     async def _let_go(self, moves: Moves) -> bool:
         """Sleep or rest. False: a bell rang meanwhile, or the wait is so short that it is kept here."""
         now = self._bench.time.now()
-        if moves.due_at is not None and moves.due_at - now <= self._bench.settings.short_sleep:
+        if moves.sleep is WaitsFor.RETRY and moves.due_at is not None and self._is_short(moves.due_at - now):
             if self.draft.lines:
                 await self._commit()
-            await self._bench.clock.sleep(max(0.0, (moves.due_at - now).total_seconds()))
+            left = moves.due_at - self._bench.time.now()
+            await self._bench.clock.sleep(max(0.0, left.total_seconds()))
             return False
         mark, record = self.draft.mark(), self.draft.record
         if moves.sleep is not None and not self._asleep(record, moves):
@@ -331,6 +333,10 @@ class Drive:
         if self.draft.record.status is Status.WAITING and self._waits_at_front(ack):
             return not await self._reclaim()
         return True
+
+    def _is_short(self, wait: timedelta) -> bool:
+        # Only retries: who waits for a signal must hear it before its deadline, and here nobody listens.
+        return wait <= self._bench.settings.short_sleep
 
     def _asleep(self, record: Record, moves: Moves) -> bool:
         """The record says already what `slept` would say, and nothing else is to be written."""

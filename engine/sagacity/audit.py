@@ -12,7 +12,7 @@ from uuid import UUID
 from sagacity.chain import ChainCheck
 from sagacity.fold import folded
 from sagacity.model.canonical import NULL, Json, canonical
-from sagacity.model.lines import Applied, Line, Started, read_line
+from sagacity.model.lines import Applied, Line, Locked, Started, read_line
 from sagacity.model.record import Effect, Record
 from sagacity.model.unit import ChainHead, LogRow, Message, ObjectState, QueueEntry
 from sagacity.model.views import Finding, Verdict
@@ -29,8 +29,16 @@ class _Objects:
     states: dict[str, tuple[int, Json]] = field(default_factory=dict)
     queues: dict[str, list[tuple[UUID, str, bool, Any]]] = field(default_factory=dict)
     versions: dict[str, set[int]] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
 
-    def applied(self, line: Applied) -> None:
+    def told(self, line: Line) -> None:
+        """Take in what a line says of objects."""
+        if isinstance(line, Applied):
+            self._applied(line)
+        elif isinstance(line, Locked):
+            self.asked.update(lock.object for lock in line.locks)
+
+    def _applied(self, line: Applied) -> None:
         self.versions.setdefault(line.object, set()).add(line.version)
         if line.version > self.states.get(line.object, (0, NULL))[0]:
             self.states[line.object] = (line.version, NULL if line.own_table else line.after)
@@ -156,8 +164,7 @@ async def _saga(
         findings.append(Finding(check="story", where=f"saga {saga}", what=what))
         return
     for line in lines:
-        if isinstance(line, Applied):
-            objects.applied(line)
+        objects.told(line)
     if stored is not None and stored.record.seq > record.seq:
         record = folded(saga, lines_of(await store.history(saga)))
         stored = await store.saga(saga)
@@ -234,8 +241,7 @@ async def rebuild(store: Store, into: Store) -> Verdict:
         starts.append(_start(saga, lines[0]))
         objects.locked(record)
         for line in lines:
-            if isinstance(line, Applied):
-                objects.applied(line)
+            objects.told(line)
     await into.load(_pages(store, heads), records, _states(objects), heads, starts)
     verdict = await verify(into)
     return Verdict(
@@ -278,7 +284,7 @@ def _start(saga: UUID, line: Line) -> Message:
 def _states(objects: _Objects) -> list[ObjectState]:
     """Object rows as the log tells them; queues with holders first, then by when they began to wait."""
     found: list[ObjectState] = []
-    for name in sorted({*objects.states, *objects.queues}):
+    for name in sorted({*objects.states, *objects.queues, *objects.asked}):
         version, state = objects.states.get(name, (0, NULL))
         places = sorted(objects.queues.get(name, []), key=lambda p: (not p[2], p[3], p[0]))
         queue = tuple(

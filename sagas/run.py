@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -166,23 +167,34 @@ def addresses(urls: Mapping[str, str]) -> dict[str, str]:
     return {f"SAGACITY_{name.upper()}_URL": url for name, url in urls.items()}
 
 
+def without_password(store: str) -> str:
+    """The store as it may be shown."""
+    parts = urlsplit(store)
+    if parts.password is None:
+        return store
+    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":…@")).geturl()
+
+
 # --- the sagas ---------------------------------------------------------------------------------------
 
 
 def run_sagas(job: Job, urls: Mapping[str, str], given: argparse.Namespace, voice: Voice) -> tuple[int, str]:
     """Run `sagacity run`; its exit code, and the summary that it printed."""
     command = [sys.executable, "-m", "sagacity", "run", "sagas/order.py:Order", "--input", str(given.input)]
-    command += ["--key", "order_id", "--ignore-unknown", "--store", job.store]
+    command += ["--key", "order_id", "--ignore-unknown"]
     command += [part for url in urls.values() for part in ("--outside", url)]
     command += ["--workers", str(given.workers)] if given.workers else []
     at_terminal = sys.stderr.isatty()
-    voice.say(f"== sagacity run sagas/order.py:Order --input {job.orders} --store {job.store}")
+    voice.say(
+        f"== sagacity run sagas/order.py:Order --input {job.orders} --store {without_password(job.store)}"
+    )
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=None if at_terminal else subprocess.PIPE,
         text=True,
-        env={**os.environ, **addresses(urls)},
+        # The store's address may hold a password: `ps` does not show the environment.
+        env={**os.environ, **addresses(urls), "SAGACITY_STORE": job.store},
     ) as process:
         told = threading.Thread(target=voice.forward, args=[process.stderr], daemon=True)
         if process.stderr is not None:
@@ -245,7 +257,8 @@ def judge(ledger: Path, sagas: Mapping[str, SagaSummary]) -> list[str]:
 def next_steps(sagas: Mapping[str, SagaSummary], store: str) -> list[str]:
     """What to try now, with keys that exist, to be pasted as it stands."""
     program = os.path.relpath(Path(sys.executable).with_name("sagacity"))
-    behind = "" if store == DEFAULT_STORE else f" --store {store}"
+    secret = without_password(store) != store
+    behind = "" if secret or store == DEFAULT_STORE else f" --store {store}"
 
     def key_of(status: Status, state: str | None = None) -> str | None:
         fits = [k for k, s in sagas.items() if s.status is status and (state is None or state in s.state)]
@@ -265,7 +278,8 @@ def next_steps(sagas: Mapping[str, SagaSummary], store: str) -> list[str]:
         )
     if sold:
         lines.append((f"object order:{sold} --history", "what a committed one left in the books"))
-    return [f"  {program} {command}{behind}   # {what}" for command, what in lines]
+    first = [f"  export SAGACITY_STORE={without_password(store)}   # with the password"] if secret else []
+    return first + [f"  {program} {command}{behind}   # {what}" for command, what in lines]
 
 
 def conclude(job: Job, url: str, keys: set[str], voice: Voice) -> bool:

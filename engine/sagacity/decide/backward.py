@@ -189,6 +189,9 @@ def _undo_children(draft: Draft, effect: Effect, now: datetime) -> Moves | None:
     """Cancel running children, roll back committed ones, and wait for both. None: all are undone."""
     record = draft.record
     statuses = child_statuses(record.results, effect.children)
+    if record.rolls_back is not None:
+        # It committed, so all its children had; their ends lie in its own record, not in this one's.
+        statuses = [Status.COMMITTED.value] * len(effect.children)
     waiting = False
     for child, status in zip(effect.children, statuses, strict=True):
         if status is None:

@@ -5,7 +5,7 @@ happened, decide again. It ends when the saga sleeps, rests, ends, or was lost t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
@@ -52,6 +52,9 @@ class Bench(Protocol):
     def poke(self) -> None:
         """There may be something to claim."""
 
+    def posted(self) -> None:
+        """Sagas were started or written to: somebody is to look, and bells to be rung."""
+
     async def release(self, saga: UUID) -> None:
         """Give a saga back unchanged, for anybody to claim."""
 
@@ -65,6 +68,7 @@ class Drive:
         self._epoch = epoch
         self._arrivals = arrivals
         self._start: Message | None = None
+        self._early: tuple[Message, ...] = ()
         self._through_inbox = False
         self._states: dict[str, ObjectState] = {}
         self._tasks: dict[str, asyncio.Task[tuple[RunStep, Outcome]]] = {}
@@ -84,9 +88,18 @@ class Drive:
         return drive
 
     @classmethod
-    def of_start(cls, bench: Bench, scope: Scope, message: Message, *, through_inbox: bool) -> "Drive":
-        """For a start: taken from the inbox, or handed over in this process."""
+    def of_start(
+        cls,
+        bench: Bench,
+        scope: Scope,
+        message: Message,
+        *,
+        through_inbox: bool,
+        mail: Sequence[Message] = (),
+    ) -> "Drive":
+        """For a start: taken from the inbox with what else lay there for it, or handed over here."""
         drive = cls(bench, scope, epoch=1, arrivals=0)
+        drive._early = tuple(mail)
         drive._start = message
         drive._through_inbox = through_inbox
         return drive
@@ -142,6 +155,7 @@ class Drive:
         assert self._start is not None
         now = self._bench.time.now()
         self.draft = begin(self._scope, self._start, now=now)
+        self.draft.mail = list(self._early)
         if self._through_inbox:
             self.draft.consumed.append(self._start.id)
         return ask_locks(self.draft, granted=granted, now=now)
@@ -288,7 +302,7 @@ class Drive:
         if not self.durable.done():
             self.durable.set_result(None)
         if unit.posts:
-            self._bench.poke()
+            self._bench.posted()
         record = self.draft.record
         locked = {lock.object for lock in unit.admit}
         self._states.update({n: s for n, s in ack.objects.items() if n in locked})

@@ -5,6 +5,7 @@ because the saga it was for could not be driven.
 """
 
 from typing import Protocol
+from uuid import UUID
 
 from sagacity.decide.acts import refuse, take_acts
 from sagacity.decide.draft import Draft, Scope
@@ -50,7 +51,7 @@ class Short:
             if lost.loss is not Loss.ARRIVALS:
                 raise
             await self._bench.release(claimed.record.id)
-        self._bench.poke()
+        self._bench.posted()
 
 
 async def roll_back(bench: Bench, draft: Draft) -> None:
@@ -79,14 +80,14 @@ async def _asked(bench: Bench, draft: Draft, message: Message) -> None:
 
 def _tell_parent(draft: Draft, record: Record, asked: Message, status: str) -> None:
     plan = loaded(asked.payload) or {}
-    if record.parent is None or plan.get("parent") is None:
+    if plan.get("parent") is None:
         return
-    rollback = rollback_id(record.id)
+    rollback, parent = rollback_id(record.id), UUID(plan["parent"])
     draft.post(
         Message(
-            id=derived_id(record.parent, rollback, "ended"),
+            id=derived_id(parent, rollback, "ended"),
             kind="child",
-            saga=record.parent,
+            saga=parent,
             name=plan.get("parent_step"),
             data=canonical({"child": str(rollback), "status": status}),
             arrived_at=asked.arrived_at,

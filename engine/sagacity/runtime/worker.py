@@ -88,6 +88,7 @@ class Worker:
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
         self._owed: set[UUID] = set()
+        self._unrung = False
         self._leased_until: datetime
         self._failure: BaseException | None = None
 
@@ -104,6 +105,11 @@ class Worker:
     def poke(self) -> None:
         """There may be something to claim: look at once instead of at the next poll."""
         self._work.set()
+
+    def posted(self) -> None:
+        """One of its sagas has written to others: their bells are to be rung at once."""
+        self._unrung = True
+        self.poke()
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -287,6 +293,9 @@ class Worker:
         if self._freed:
             freed, self._freed = self._freed, set()
             await self.store.ring_sagas(sorted(freed))
+        if self._unrung:
+            self._unrung = False
+            await self.store.ring()
         if self.stopping:
             return 0
         names = sorted(self._scopes)
@@ -298,8 +307,9 @@ class Worker:
             self._take(saga)
         room -= len(claimed)
         starts = await self.store.claim_starts(self.id, names, limit=room) if room > 0 else []
+        mail = await self.store.mail([message.saga for message in starts]) if starts else {}
         for message in starts:
-            self._begin(message)
+            self._begin(message, [m for m in mail.get(message.saga, ()) if m.kind != "start"])
         return len(claimed) + len(starts)
 
     def _ring_later(self, sagas: set[UUID]) -> None:
@@ -308,9 +318,9 @@ class Worker:
 
     # --- sagas ------------------------------------------------------------------------------------
 
-    def _begin(self, message: Message) -> None:
+    def _begin(self, message: Message, mail: Sequence[Message]) -> None:
         scope = self._scopes[message.definition or ""]
-        drive = Drive.of_start(self, scope, message, through_inbox=True)
+        drive = Drive.of_start(self, scope, message, through_inbox=True, mail=mail)
         self._drive(message.saga, drive)
 
     async def start(self, message: Message) -> None:

@@ -150,6 +150,9 @@ class Store(Protocol):
         Each is given to one worker only, until that worker is dead (`take_over`) or gives it back.
         """
 
+    async def mail(self, sagas: Sequence[UUID]) -> dict[UUID, tuple[Message, ...]]:
+        """What is unread of these sagas, each saga's oldest first; those without are left out."""
+
     # --- who executes ---------------------------------------------------------------------------
 
     async def register(self, worker: WorkerInfo) -> ChainHead:

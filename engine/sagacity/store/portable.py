@@ -99,6 +99,9 @@ class PortableStore(ABC):
             lambda conn: inbox.claim_starts(conn, self._scope, worker, definitions, limit=limit)
         )
 
+    async def mail(self, sagas: Sequence[UUID]) -> dict[UUID, tuple[Message, ...]]:
+        return await self._read(lambda conn: inbox.mail(conn, self._scope, sagas))
+
     async def give_back_starts(self, worker: UUID, messages: Sequence[UUID]) -> None:
         await self._write(lambda conn: inbox.give_back_starts(conn, self._scope, worker, messages))
 

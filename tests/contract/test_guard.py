@@ -6,18 +6,31 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Numeric, Table, Text, insert, select, update
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    NullPool,
+    Numeric,
+    Table,
+    Text,
+    create_engine,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sagacity.errors import InputError
+from sagacity.errors import ConfigError, InputError
 from sagacity.model.canonical import NULL
 from sagacity.model.record import Lock, Record
-from sagacity.model.unit import ChainHead, Unit, Written
+from sagacity.model.unit import ChainHead, OutcomeUnknown, Unit, Written
 from sagacity.store import functions, guard
 from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
 from tests.contract.builders import Bench, bench, change, first, following, lock
+from tests.contract.server import session, waiting
 
 pytestmark = [
     pytest.mark.parametrize("url", ["postgresql"], indirect=True),
@@ -167,6 +180,33 @@ async def test_a_column_that_is_not_there_is_named(own: AsyncEngine) -> None:
             await conn.run_sync(guard.install, ACCOUNTS, type="account", key="number")
 
 
+async def test_on_sqlite_it_is_refused_in_a_sentence(url: str) -> None:
+    engine = create_engine("sqlite://", poolclass=NullPool)
+    refusal = pytest.raises(InputError, match="a guard needs PostgreSQL, this is sqlite")
+    with engine.connect() as conn, refusal:
+        guard.install(conn, ACCOUNTS, type="account", key="no")
+
+
+GUARDED = OwnRow(object="account:", table=ACCOUNTS, key="no")
+
+
+async def test_workers_see_to_it_that_a_table_is_guarded_also_two_at_once(
+    store: Store, other: Store, desk: Bench, own: AsyncEngine
+) -> None:
+    async with own.begin() as conn:
+        await conn.run_sync(guard.remove, ACCOUNTS)
+    await asyncio.gather(store.guard([GUARDED]), other.guard([GUARDED]))
+    await store.guard([GUARDED])
+    await desk.begin(admit=(lock("account:1"),))
+    with pytest.raises(DBAPIError, match="is locked by saga"):
+        await written(own, WRITES["update"])
+
+
+async def test_a_table_that_is_not_there_cannot_be_guarded_and_is_named(store: Store) -> None:
+    with pytest.raises(ConfigError, match="table accounts cannot be guarded"):
+        await store.guard([GUARDED])
+
+
 # --- with the engine's own writes --------------------------------------------------------------------
 
 
@@ -265,6 +305,19 @@ async def test_a_row_that_is_never_let_go_ends_in_an_error_not_in_waiting(
         await writer.execute(WRITES["update"])
         with pytest.raises(OwnTableError):
             await admitted(desk, lock("account:1"))
+
+
+async def test_a_line_that_breaks_under_a_users_statement_leaves_the_outcome_to_the_fence(
+    desk: Bench, own: AsyncEngine, url: str
+) -> None:
+    saga = await desk.begin(admit=(lock("account:1"),))
+    async with own.connect() as rival, session(url) as operator:
+        await rival.execute(select(ACCOUNTS).where(ONE).with_for_update())
+        asking = asyncio.create_task(committed(desk, saga, row(1, WRITES["update"])))
+        await operator.execute("SELECT pg_terminate_backend($1)", await waiting(url))
+        with pytest.raises(OutcomeUnknown):
+            await asking
+    assert len(await desk.store.history(saga.id)) == 1
 
 
 async def test_two_sagas_that_meet_on_rows_in_opposite_order_both_commit(

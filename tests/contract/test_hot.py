@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -31,6 +30,7 @@ from tests.contract.builders import (
     record,
     start_message,
 )
+from tests.contract.server import held_back, over, session, waiting
 
 pytestmark = [
     pytest.mark.parametrize("url", ["postgresql"], indirect=True),
@@ -38,48 +38,6 @@ pytestmark = [
 ]
 
 _SCOPE = Scope("main", "live")
-
-
-@asynccontextmanager
-async def session(url: str) -> AsyncIterator[Any]:
-    """A connection of somebody else's."""
-    driver = await asyncpg.connect(url)
-    try:
-        yield driver
-    finally:
-        await driver.close()
-
-
-@asynccontextmanager
-async def held_back(url: str, table: str) -> AsyncIterator[None]:
-    """For as long as this lasts, every write to `table` waits."""
-    async with session(url) as driver, driver.transaction():
-        await driver.execute(f"LOCK TABLE {table} IN SHARE MODE")
-        yield
-
-
-_WAITING = "wait_event_type = 'Lock'"
-_AT_WORK = "state = 'active' AND query LIKE '%gate AS%' AND pid <> pg_backend_pid()"
-
-
-async def processes(url: str, which: str, *, count: int) -> list[int]:
-    """Once `count` of the server's processes are such, their numbers."""
-    query = f"SELECT pid FROM pg_stat_activity WHERE {which} AND datname = current_database()"
-    async with session(url) as driver, asyncio.timeout(20):
-        while len(rows := await driver.fetch(query)) != count:  # noqa: ASYNC110 - the server rings no bell
-            await asyncio.sleep(0.01)
-    return [row["pid"] for row in rows]
-
-
-async def waiting(url: str) -> int:
-    """Once a statement waits for a lock, the process in which it does."""
-    [pid] = await processes(url, _WAITING, count=1)
-    return pid
-
-
-async def over(url: str) -> None:
-    """Once no batch is at work in the server any more."""
-    await processes(url, _AT_WORK, count=0)
 
 
 # --- the gate ----------------------------------------------------------------------------------------
@@ -363,6 +321,17 @@ async def test_nobody_there_is_told_without_the_password(url: str) -> None:
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1/nowhere") as told:
         await open_store(nobody).open()
     assert "secret" not in str(told.value)
+
+
+async def test_the_instant_is_the_servers_and_grows(url: str) -> None:
+    opened = open_store(url, accept_loss=True)
+    await opened.open()
+    first_look, second_look = await opened.now(), await opened.now()
+    await opened.close()
+    async with session(url) as driver:
+        last_look = await driver.fetchval("SELECT clock_timestamp()")
+    assert first_look < second_look < last_look
+    assert first_look.utcoffset() == timedelta(0)
 
 
 async def test_a_closed_store_says_so_and_closing_twice_is_harmless(url: str) -> None:

@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     )
     tenant: str = Field(default="main", min_length=1, max_length=64, description="whose sagas")
     lease: Duration = Field(
-        default=timedelta(seconds=15), description="after this silence a worker counts as dead; seconds"
+        default=timedelta(seconds=15),
+        ge=timedelta(seconds=1),
+        description="after this silence a worker counts as dead; seconds",
     )
     poll: Duration = Field(
         default=timedelta(milliseconds=100),

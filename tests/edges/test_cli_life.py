@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx2
 import pytest
 
+from sagacity.cli.call import Call
 from sagacity.cli.failures import MEANINGS
 from tests.edges.shop import Shop
 
@@ -334,6 +336,30 @@ def test_init_lays_out_a_project_and_overwrites_nothing(shop: Shop) -> None:
     assert again.code == 5
     assert "nothing was written" in again.err
     assert shop.says("init", "9 lives").code == 2
+
+
+def test_a_server_answers_on_loopback_and_ends_with_0_on_sigterm(shop: Shop) -> None:
+    shop.run("Sale", SALES[0])
+    with process(shop, "serve", "--port", "0") as server:
+        url = until_said(server, "serving").split()[1].removesuffix("/v1/")
+        with httpx2.Client(trust_env=False) as client:
+            assert client.get(f"{url}/v1/sagas/s1").json()["status"] == "committed"
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+
+
+@pytest.mark.parametrize(("answer", "code"), [(False, 3), (True, 0)])
+def test_at_a_terminal_a_rollback_asks_and_does_what_it_is_told(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, answer: bool, code: int
+) -> None:
+    shop.run("Sale", SALES[0])
+    monkeypatch.setattr(Call, "at_terminal", property(lambda _: True))
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: answer)
+    assert shop.says("rollback", "s1", "--reason", "returned").code == code
+    assert shop.run("Sale", SALES[0]).code == 0
+    assert shop.says("locks").out == ""
+    kinds = [json.loads(line)["kind"] for line in shop.says("log", "s1", "--raw").lines]
+    assert ("rollback_asked" in kinds) == answer
 
 
 def test_python_m_sagacity_is_the_same_command(shop: Shop) -> None:

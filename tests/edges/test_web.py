@@ -292,8 +292,10 @@ async def test_another_content_type_is_415(api: Api) -> None:
 
 
 async def test_a_name_that_is_not_this_machines_is_refused(api: Api) -> None:
-    is_problem_free = await api.get("/v1/counts", host="attacker.example")
-    assert is_problem_free.status_code == 400
+    for host in ("attacker.example", "127.0.0.1.attacker.example", "attacker.example:80"):
+        is_problem(await api.get("/v1/counts", host=host), 400, "127.0.0.1")
+    for host in ("localhost", "127.0.0.1:8000", "[::1]:8000"):
+        assert (await api.get("/v1/counts", host=host)).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Final
 from alembic import context
 from sqlalchemy import text
 
-VERSION_TABLE: Final = "sagacity_version"
+from sagacity.store.migrate import VERSION_TABLE
+
 LOCK: Final = 0x5A6AC177
 """Key of the advisory lock; any number that is ours."""
 

@@ -281,7 +281,18 @@ async def test_a_pooler_that_drops_session_settings_is_refused(
         return await plain(address)
 
     monkeypatch.setattr(connections.Address, "connect", dropping)
-    with pytest.raises(StoreError, match=r"jit.*a pooler between drops them"):
+    with pytest.raises(StoreError, match=r"jit.*a pooler between drops session settings"):
+        await open_store(url, accept_loss=True).open()
+
+
+async def test_a_pooler_that_refuses_session_settings_is_named(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refusing(*_: Any, **__: Any) -> Any:
+        raise asyncpg.ProtocolViolationError("unsupported startup parameter: jit")
+
+    monkeypatch.setattr(asyncpg, "connect", refusing)
+    with pytest.raises(StoreError, match=r"unsupported startup parameter: jit: a pooler between"):
         await open_store(url, accept_loss=True).open()
 
 

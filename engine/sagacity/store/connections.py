@@ -26,6 +26,9 @@ _SETTINGS: Final = {
     "tcp_user_timeout": "10s",
 }
 _FLUSH: Final = ("fsync", "synchronous_commit", "full_page_writes")
+_POOLED: Final = (
+    "a pooler between drops session settings; give Sagacity a direct connection, or one in session mode"
+)
 _KEPT: Final = 4
 """Idle hot connections that are kept."""
 
@@ -47,7 +50,7 @@ class Address:
         """A connection on which everything has a time limit.
 
         Raises:
-            StoreUnavailable: no server there, or it does not let us in.
+            StoreUnavailable: no server there, or it does not let us in. StoreError: a pooler in between.
         """
         try:
             return await asyncpg.connect(
@@ -59,6 +62,8 @@ class Address:
                 max_cacheable_statement_size=0,
                 max_cached_statement_lifetime=0,
             )
+        except asyncpg.ProtocolViolationError as error:
+            raise StoreError(f"{self.shown}: {error}: {_POOLED}") from error
         except (asyncpg.PostgresError, ValueError, *LOST) as error:
             told = named(error)
             raise type(told)(f"{self.shown}: {told}") from error
@@ -126,10 +131,7 @@ async def check_settings(driver: Driver, wanted: Mapping[str, str]) -> None:
     found = {row["name"]: row["setting"] for row in rows}
     dropped = sorted(name for name, value in wanted.items() if found.get(name) != value)
     if dropped:
-        raise StoreError(
-            f"session settings do not hold ({', '.join(dropped)}): a pooler between drops them; "
-            "give Sagacity a direct connection, or one in session mode"
-        )
+        raise StoreError(f"session settings do not hold ({', '.join(dropped)}): {_POOLED}")
 
 
 async def check_flush(driver: Driver) -> None:

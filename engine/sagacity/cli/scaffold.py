@@ -34,13 +34,15 @@ Flows live in `sagas/`, one file each; what makes their effects good lives in `c
     sagacity check              # everything that is wrong with the flows, with the fix
     sagacity check --lock       # remember the flows as they are: commit sagas.lock
     sagacity diagram Transfer   # draw a flow
+    sagacity run sagas/transfer.py:OpenAccount --input accounts.jsonl   # one saga a line
     sagacity worker             # execute sagas (Ctrl-C ends it cleanly)
     sagacity list               # what there is
     sagacity show KEY           # one saga: why it is here, what comes next
     sagacity log KEY            # its story
 
 Sagas are kept in `sagacity.db`. Set `SAGACITY_STORE=postgresql://…` for PostgreSQL, and
-`SAGACITY_<NAME>_URL` for the address of each outside service.
+`SAGACITY_<NAME>_URL` for the address of each outside service; `python -m sagas.services --ledger ledger`
+plays those of the flows that came along.
 """
 
 _IGNORE = """\

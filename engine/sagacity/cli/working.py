@@ -71,11 +71,15 @@ async def work(
     worker = sagas.worker = worker_for(sagas, settings)
     running = asyncio.create_task(worker.run())
     stopped = asyncio.create_task(stop.wait())
-    tell("worker.started", definitions=sorted(sagas.project.flows))
+    ready = asyncio.create_task(worker.ready.wait())
     try:
-        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([running, stopped, ready], return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            tell("worker.started", definitions=sorted(sagas.project.flows))
+            await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
+        ready.cancel()
         sagas.worker = None
         tell("worker.stopping")
         await worker.stop(grace=settings.grace if grace is None else grace)

@@ -60,7 +60,11 @@ class Looking:
     # --- looking ----------------------------------------------------------------------------------
 
     async def _record(self, saga: str | UUID) -> Record | None:
-        row = await self.store.saga(await self.resolve(saga))
+        """The record; None for a saga that is still only in the inbox. Raises NotFound."""
+        id = await self.resolve(saga)
+        row = await self.store.saga(id)
+        if row is None and id not in await self.store.statuses([id]):
+            raise NotFound(f"no saga {id}")
         return row.record if row is not None else None
 
     async def show(self, saga: str | UUID) -> SagaView:

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import orjson
 import pytest
 
 from sagacity.audit import verify
@@ -95,6 +97,11 @@ class House:
         )
         self._stack.push_async_callback(app.close)
         return app
+
+    async def lines(self, saga: UUID, kind: str) -> list[Any]:
+        """What the saga's lines of one kind say."""
+        lines = await self.app.history(saga)
+        return [orjson.loads(line.data) for line in lines if line.kind == kind and line.data is not None]
 
     def worker(
         self, app: Orchestrator | None = None, *, listeners: tuple[Listener, ...] = (), **settings: Any

@@ -8,6 +8,20 @@ import typer
 from sagacity.cli.call import Call
 
 
+KeyField = Annotated[
+    str | None,
+    typer.Option(
+        "--key", metavar="FIELD", help="The field that is the key; default: what the flow declares."
+    ),
+]
+Outside = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outside", metavar="URL", help="An outside service: told where to send web hooks; may be repeated."
+    ),
+]
+
+
 async def run(
     call: Call,
     flow: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="The flow, e.g. sagas/order.py:Order.")],
@@ -15,23 +29,11 @@ async def run(
     input_: Annotated[
         Path, typer.Option("--input", "-i", metavar="FILE", help="JSON lines: one saga a line.")
     ],
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key", metavar="FIELD", help="The field that is the key; default: what the flow declares."
-        ),
-    ] = None,
+    key: KeyField = None,
     ignore_unknown: Annotated[
         bool, typer.Option("--ignore-unknown", help="Leave out fields that the flow does not know.")
     ] = False,
-    outside: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--outside",
-            metavar="URL",
-            help="An outside service: told where to send web hooks; may be repeated.",
-        ),
-    ] = None,
+    outside: Outside = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=64, help="Worker processes; 1 runs them in this one.")
     ] = 1,

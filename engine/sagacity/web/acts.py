@@ -55,6 +55,7 @@ def acts(sagas: Orchestrator) -> APIRouter:
     _starts(router, sagas)
     _signals(router, sagas)
     _repairs(router, sagas)
+    _rollbacks(router, sagas)
     return router
 
 
@@ -144,6 +145,8 @@ def _repairs(router: APIRouter, sagas: Orchestrator) -> None:
         saga = await sagas.resolve(ref, definition=definition)
         return accepted(saga, await sagas.retry(saga, reason=body.reason, actor=body.actor))
 
+
+def _rollbacks(router: APIRouter, sagas: Orchestrator) -> None:
     @router.post(
         "/sagas/{ref}/rollback",
         summary="Roll a committed saga back",

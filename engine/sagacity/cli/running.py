@@ -7,7 +7,6 @@ import typer
 
 from sagacity.cli.call import Call
 
-
 KeyField = Annotated[
     str | None,
     typer.Option(

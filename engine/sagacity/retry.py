@@ -23,8 +23,11 @@ def retry_at(
     """When the next attempt is due, or None: the strategy stops.
 
     Args:
+        retry: the strategies.
         attempt: the one that has just failed, from 1.
         since: when the first attempt began.
+        now: the present instant.
+        error: what went wrong, for strategies that look at it.
         wish: the outside's own wish (`Retry-After`); it replaces the strategy's wait, never its stop.
     """
     state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]

@@ -57,7 +57,9 @@ def finish(
     """Apply what is staged (or restore) and commit.
 
     Args:
+        draft: of the saga, at its end.
         states: every object of `touched`, as committed now.
+        now: the database's instant.
         images: for rows of the user's own tables, what their statements made of them.
 
     Raises:

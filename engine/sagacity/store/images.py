@@ -11,12 +11,21 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, Integer, Numeric, Uuid, select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import TypeEngine
 
 from sagacity.errors import InputError
 from sagacity.model.canonical import NULL, Json, canonical
 from sagacity.store.base import OwnRow, OwnTableError, RowImages
+
+
+_KEYS: tuple[tuple[type[TypeEngine[Any]], type[Any]], ...] = (
+    (Integer, int),
+    (Uuid, UUID),
+    (Numeric, Decimal),
+)
+"""Key columns whose values are no text, and what they are in Python."""
 
 
 def key_of(row: OwnRow) -> Any:
@@ -26,11 +35,9 @@ def key_of(row: OwnRow) -> Any:
         OwnTableError: the id cannot be one.
     """
     id = row.object.partition(":")[2]
-    try:
-        kind = row.table.c[row.key].type.python_type
-    except NotImplementedError:
-        return id
-    if kind not in (int, UUID, Decimal):
+    column = row.table.c[row.key].type
+    kind = next((python for known, python in _KEYS if isinstance(column, known)), None)
+    if kind is None:
         return id
     try:
         return kind(id)

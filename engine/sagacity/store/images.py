@@ -19,7 +19,6 @@ from sagacity.errors import InputError
 from sagacity.model.canonical import NULL, Json, canonical
 from sagacity.store.base import OwnRow, OwnTableError, RowImages
 
-
 _KEYS: tuple[tuple[type[TypeEngine[Any]], type[Any]], ...] = (
     (Integer, int),
     (Uuid, UUID),

@@ -33,7 +33,7 @@ from tests.contract.builders import Bench, bench, change, first, following, lock
 from tests.contract.server import session, waiting
 
 pytestmark = [
-    pytest.mark.parametrize("url", ["postgresql"], indirect=True),
+    pytest.mark.parametrize("url", ["fresh postgresql"], indirect=True),
     pytest.mark.postgres,
 ]
 

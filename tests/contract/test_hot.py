@@ -33,7 +33,7 @@ from tests.contract.builders import (
 from tests.contract.server import held_back, over, session, waiting
 
 pytestmark = [
-    pytest.mark.parametrize("url", ["postgresql"], indirect=True),
+    pytest.mark.parametrize("url", ["fresh postgresql"], indirect=True),
     pytest.mark.postgres,
 ]
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from sagacity.handle import Handle
-from sagacity.model.views import HistoryLine, LockView, ObjectView, Outcome, SagaView
+from sagacity.model.views import HistoryLine, LockView, ObjectView, Outcome, RollbackPreview, SagaView
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Receipt
 
@@ -86,6 +86,18 @@ class Client:
     def cancel(self, saga: str | UUID, *, reason: str, actor: str | None = None) -> Receipt:
         """See `Orchestrator.cancel`."""
         return self._wait(self._app.cancel(saga, reason=reason, actor=actor))
+
+    def retry(self, saga: str | UUID, *, reason: str | None = None, actor: str | None = None) -> Receipt:
+        """See `Orchestrator.retry`."""
+        return self._wait(self._app.retry(saga, reason=reason, actor=actor))
+
+    def preview(self, saga: str | UUID) -> RollbackPreview:
+        """See `Orchestrator.preview`."""
+        return self._wait(self._app.preview(saga))
+
+    def rollback(self, saga: str | UUID, *, reason: str, **options: Any) -> Handle:
+        """See `Orchestrator.rollback`."""
+        return self._wait(self._app.rollback(saga, reason=reason, **options))
 
     def outcome(self, saga: str | UUID, *, timeout: timedelta | None = None) -> Outcome:
         """See `Orchestrator.outcome`."""

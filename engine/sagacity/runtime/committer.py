@@ -157,7 +157,8 @@ class Committer:
             except OutcomeUnknown:
                 if not await self._landed(batch):
                     continue
-                written = Written(arrivals={}, objects={})
+                self._acknowledge(members, Written(arrivals={}, objects={}))
+                return  # the head is where the fence found it, one epoch further
             except HeadMoved:
                 raise StoreUnavailable(
                     f"chain {self.head.id} was taken over: this worker's lease had run out"

@@ -63,6 +63,7 @@ def _column(name: str, kind: Any, *, null: bool = False, default: str | None = N
 
 def upgrade() -> None:
     _saga()
+    _saga_indexes()
     _log()
     _chain_and_object()
     _compensation()
@@ -117,6 +118,9 @@ def _saga() -> None:
         key=("id",),
         fillfactor=80,
     )
+
+
+def _saga_indexes() -> None:
     _index("saga_definition", "saga", "definition", "id")
     _index("saga_due", "saga", "wake_at", where="owner IS NULL AND wake_at IS NOT NULL")
     _index("saga_rung", "saga", "id", where="owner IS NULL AND arrivals != heard")

@@ -49,10 +49,12 @@ def process(shop: Shop, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 def until_said(running: subprocess.Popen[str], text: str) -> str:
     """The line on stderr that says `text`."""
     assert running.stderr is not None
+    said = ""
     for line in running.stderr:
+        said += line
         if text in line:
             return line
-    raise AssertionError(f"it never said {text!r}")
+    raise AssertionError(f"it never said {text!r}, but: {said}")
 
 
 def test_a_run_ends_with_a_summary_and_a_second_run_starts_nothing(shop: Shop) -> None:

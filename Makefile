@@ -77,5 +77,5 @@ lock: setup ## compile requirements/dev.txt anew from pyproject.toml
 run: setup ## run the orders as sagas: make run [ORDERS=FILE] [STORE=postgres|URL] [WORKERS=N]
 	@$(BIN)/python -m sagas.run $(if $(ORDERS),--orders "$(ORDERS)") $(if $(STORE),--store "$(STORE)") $(if $(WORKERS),--workers "$(WORKERS)") $(ARGS)
 
-services: setup ## keep the outside services of the reference sagas up
-	@$(BIN)/python -m sagas.services $(ARGS)
+services: setup ## keep the outside services up: make services [ORDERS=FILE] [STORE=postgres|URL]
+	@$(BIN)/python -m sagas.run --services-only $(if $(ORDERS),--orders "$(ORDERS)") $(if $(STORE),--store "$(STORE)")

@@ -151,12 +151,15 @@ def keep_up(job: Job, voice: Voice) -> int:
     noted = job.ledger / "urls.json"
     with outside(job, voice) as urls:
         noted.write_text(json.dumps(urls))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             voice.say("== the services are up until Ctrl-C; `make run` in another terminal uses them")
             voice.say("   for commands of your own, paste there:")
             for name, value in addresses(urls).items():
                 voice.say(f"   export {name}={value}")
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            signal.pause()
+        except KeyboardInterrupt:
+            voice.say("== the services end; their ledgers stay")
         finally:
             noted.unlink()
     return 0

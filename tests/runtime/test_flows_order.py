@@ -2,7 +2,9 @@
 
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +52,25 @@ def test_a_private_server_comes_and_goes_with_the_run(open_folder: Path) -> None
     assert _works(world, shown[0])
     again, _ = make_run(world, few)
     assert again["started"] == 0
+
+
+def test_services_that_are_kept_up_are_used_by_the_next_run(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    few = _few(tmp_path)
+    command = [sys.executable, "-m", "sagas.run", "--services-only", "--orders", str(few)]
+    environment = {**world.environment, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*command, "--store", world.store], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as kept:
+        assert kept.stdout is not None
+        said = ""
+        while "SAGACITY_CLUSTERS_URL" not in said:
+            said += kept.stdout.readline()
+        _, printed = make_run(world, few)
+        assert "up already" in printed
+        kept.send_signal(signal.SIGTERM)
+        assert "the services end" in kept.stdout.read()
+    assert kept.returncode == 0
 
 
 def test_no_password_is_printed_or_stands_in_an_argument() -> None:

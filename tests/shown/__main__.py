@@ -19,6 +19,7 @@ from tests.shown.world import REAL_ORDERS, ROOT, Clock, World
 
 Scene = Callable[[World], Awaitable[object]]
 LIMIT = 1200.0
+LEASE = 15.0
 
 
 def _orders() -> Path:
@@ -52,7 +53,7 @@ def show(number: str, store: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix=f"sagacity-shown-{number}-"))
     clock = Clock()
     with _store(store) as url:
-        world = World(folder, store=url, limit=LIMIT)
+        world = World(folder, store=url, lease=LEASE, limit=LIMIT)
         if url is not None:
             world.sagacity("migrate")
         seen = asyncio.run(_awaited(scene(world)))

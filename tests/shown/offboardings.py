@@ -15,7 +15,6 @@ from sagas.offboarding import accounts, clusters, metadata, resources, subscript
 from sagas.services.ledger import doubled, standing
 from tests.shown.world import World, kill, summary_of
 
-_LEASE = 5.0
 FLOW = "sagas/offboarding.py:Offboarding"
 DONE = {"accounts": "archived", "clusters": "gone", "subscriptions": "closed", "resources": "archived"}
 
@@ -50,7 +49,7 @@ async def killed_and_resumed(world: World, sizes: Sizes) -> None:
         summary = summary_of(world.sagacity("run", FLOW, "--input", str(file)))
         took = asyncio.get_running_loop().time() - began
     assert (summary["committed"], summary["stuck"], summary["locks_held"]) == (sizes.accounts, 0, 0)
-    assert took < _LEASE + sizes.slow * calls / 2, (
+    assert took < world.lease + 2 + sizes.slow * calls / 2, (
         f"{took:.1f} s for {calls} calls: they do not run side by side"
     )
     assert await states(world) == {name: {state} for name, state in DONE.items()}

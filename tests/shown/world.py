@@ -43,7 +43,13 @@ class World:
     """One folder with the reference flows, one store, and what it takes to run them."""
 
     def __init__(
-        self, folder: Path, *, store: str | None = None, accept_loss: bool = False, limit: float = 100.0
+        self,
+        folder: Path,
+        *,
+        store: str | None = None,
+        accept_loss: bool = False,
+        lease: float = 3.0,
+        limit: float = 100.0,
     ) -> None:
         """Lay out `folder`.
 
@@ -51,6 +57,7 @@ class World:
             folder: an empty one.
             store: by default a SQLite file in it.
             accept_loss: the store flushes nothing (a test's own server).
+            lease: seconds after which a killed worker's sagas are taken over.
             limit: seconds that one command may take.
         """
         for name in ("sagas", "compensations"):
@@ -58,6 +65,7 @@ class World:
         self.folder = folder
         self.store = store or f"sqlite:///{folder}/sagacity.db"
         self.ledger = folder / "ledger"
+        self.lease = lease
         self.limit = limit
         self.options = ("--i-accept-loss",) if accept_loss else ()
         self.urls: dict[str, str] = {}
@@ -91,9 +99,9 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Ours, with the store, the services' addresses, and a lease that soon runs out."""
+        """Ours, with the store, the services' addresses, and the lease."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SAGACITY_")}
-        ours = {"SAGACITY_STORE": self.store, "SAGACITY_LEASE": "3", "NO_COLOR": "1"}
+        ours = {"SAGACITY_STORE": self.store, "SAGACITY_LEASE": str(self.lease), "NO_COLOR": "1"}
         return {**kept, **addresses(self.urls), **ours}
 
     def begin(self, *arguments: str) -> "subprocess.Popen[str]":

@@ -17,7 +17,7 @@ from sagacity.model.lines import Applied, Line, Locked, Started, read_line
 from sagacity.model.record import Effect, Record
 from sagacity.model.unit import ChainHead, LogRow, Message, ObjectState, QueueEntry
 from sagacity.model.views import Finding, Verdict
-from sagacity.runtime.rollbacks import lines_of
+from sagacity.runtime.rollbacks import erased, lines_of
 from sagacity.store.base import SagaRow, Store
 
 _PAGE = 500
@@ -264,6 +264,10 @@ async def rebuild(store: Store, into: Store) -> Verdict:
             records.append(record)
             starts.append(_start(saga, lines[0]))
             audit.known.locked(record)
+        elif (row := await store.saga(saga)) is not None and erased(row.record):
+            # Its lines do not tell any more; what is left of it is its row, and its key must stay taken.
+            records.append(row.record)
+            starts += [message for message in await store.messages(saga) if message.kind == "start"]
     await into.load(_pages(store, heads), records, _states(audit.known), heads, starts)
     verdict = await verify(into)
     return replace(verdict, findings=(*audit.findings, *verdict.findings))

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sagacity.model import lines as L
-from sagacity.model.canonical import canonical
+from sagacity.model.canonical import NULL, canonical
 from sagacity.model.record import (
     Effect,
     EffectStatus,
@@ -369,6 +369,12 @@ def _restarted(record: Record, line: L.Restarted) -> _Changes:
     }
 
 
+def _erased(record: Record, line: L.Erased) -> _Changes:
+    # What is left is what operators and the idempotency of its key need; nothing of what it knew.
+    effects = tuple(replace(effect, result=NULL, error=None) for effect in record.effects)
+    return {"input": NULL, "results": {}, "reason": None, "effects": effects, "restores": ()}
+
+
 def _nothing(record: Record, line: L.Line) -> _Changes:
     return {}
 
@@ -399,5 +405,5 @@ _FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
     L.Retried.kind: _retried,
     L.RollbackAsked.kind: _nothing,
     L.Restarted.kind: _restarted,
-    L.Erased.kind: _nothing,
+    L.Erased.kind: _erased,
 }

@@ -23,7 +23,7 @@ from sagacity.model.views import (
     SagaSummary,
     SagaView,
 )
-from sagacity.runtime.rollbacks import restores
+from sagacity.runtime.rollbacks import erased, restores
 from sagacity.store.base import Filter, SagaRow, Store
 
 
@@ -223,6 +223,8 @@ class Looking:
             raise RefusedAct(f"only a committed saga can be rolled back; this one is {record.status.value}")
         if record.rolls_back is not None:
             raise RefusedAct(f"it is itself the rollback of saga {record.rolls_back}")
+        if erased(record):
+            raise RefusedAct("what it did was erased: it cannot be brought back")
         done = await self.store.rolled_back_by(record.id)
         if done is not None:
             raise RefusedAct(f"it was rolled back already, by saga {done}")

@@ -23,6 +23,7 @@ from sagacity.looking import Looking
 from sagacity.model.canonical import NULL, Json, canonical
 from sagacity.model.record import Lane
 from sagacity.model.unit import Message, MessageKind
+from sagacity.runtime.erasing import erase
 from sagacity.runtime.rollbacks import rollback_id
 from sagacity.runtime.worker import Worker
 from sagacity.store.base import Receipt, Store
@@ -337,6 +338,29 @@ class Orchestrator(Looking):
             new=True,
             calls=self,
         )
+
+    # --- forgetting -------------------------------------------------------------------------------
+
+    async def erase(self, saga: str | UUID, *, reason: str, actor: str | None = None) -> int:
+        """Erase what a saga that is over knew: its input and results, its messages, what its lines say.
+
+        The lines themselves stay, and the log still verifies. Its key stays taken. It cannot be rolled back
+        any more. The present states of objects stay; so do linked sagas (its rollback, its children), which
+        are erased by their own ids.
+
+        Args:
+            saga: id or business key.
+            reason: why; it stands in the log, so it names no person.
+            actor: who asks.
+
+        Returns:
+            How many lines were erased; 0 where there was nothing left to erase.
+
+        Raises:
+            NotFound: no such saga. RefusedAct: it is not over. Conflict: it is in use just now; try again.
+        """
+        _storable(reason, actor)
+        return await erase(self.store, await self.resolve(saga), reason=reason, actor=actor, ids=self._ids)
 
 
 def _storable(*texts: str | None) -> None:

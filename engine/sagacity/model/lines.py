@@ -332,6 +332,7 @@ class Erased(Line):
     saga: UUID
     seqs: tuple[int, ...]
     reason: str
+    actor: str | None = None
 
 
 KINDS: dict[str, type[Line]] = {line.kind: line for line in Line.__subclasses__()}

@@ -335,7 +335,10 @@ class Store(Protocol):
     async def erase(
         self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID
     ) -> ChainHead:
-        """Set `data` of those lines to null together with `unit`'s `erased` line, in one transaction."""
+        """Set `data` of those lines to null together with `unit`'s `erased` line, in one transaction.
+
+        With it goes what the saga's row and its inbox rows hold: `input`, `data`, `payload` become JSON null.
+        """
 
     async def load(
         self,

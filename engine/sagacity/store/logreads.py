@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Connection, insert, literal, select, tuple_, update
 
 from sagacity.errors import Conflict
-from sagacity.model.canonical import JsonText
+from sagacity.model.canonical import NULL, JsonText
 from sagacity.model.lines import SCHEMA_VERSION, Applied, Locked
 from sagacity.model.record import Record, Status
 from sagacity.model.unit import ChainHead, LogRow, Message, ObjectState
@@ -136,10 +136,17 @@ def object_page(conn: Connection, scope: Scope, after: str | None) -> list[Objec
 
 
 def erase_lines(conn: Connection, scope: Scope, saga: UUID, seqs: Sequence[int]) -> None:
-    """Set `data` of those lines to null; the trigger lets it pass once an `erased` line names them."""
+    """Set `data` of those lines to null; the trigger lets it pass once an `erased` line names them.
+
+    What the saga's row and its messages hold of the same goes with it.
+    """
     conn.execute(
         update(_LOG).where(scope.of(_LOG), _LOG.c.saga == saga, _LOG.c.seq.in_(seqs)).values(data=None)
     )
+    inbox = schema.inbox
+    conn.execute(update(_SAGA).where(scope.of(_SAGA), _SAGA.c.id == saga).values(input=NULL))
+    mail = update(inbox).where(scope.of(inbox), inbox.c.saga == saga)
+    conn.execute(mail.values(data=NULL, payload=NULL))
 
 
 def check_empty(conn: Connection, scope: Scope) -> None:

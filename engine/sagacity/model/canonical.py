@@ -8,7 +8,9 @@ infinities, integers over 64 bits, decimals with huge exponents.
 import json
 import math
 from decimal import Decimal
+from enum import Enum
 from typing import Annotated, Any, NewType
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, BeforeValidator
@@ -38,11 +40,10 @@ def canonical(value: Any, *, limit: int | None = MAX_PAYLOAD) -> JsonText:
         InputError: a value that cannot be stored unchanged; the message names the place.
         PayloadTooLarge: the text is longer than `limit` bytes.
     """
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="python")
-    value = _plain(value, "$")
     try:
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        text = orjson.dumps(_plain(value, "$"), option=orjson.OPT_SORT_KEYS).decode()
+    except RecursionError:
+        raise InputError("value cannot be stored as JSON: nested too deep") from None
     except (TypeError, UnicodeEncodeError) as error:
         raise InputError(f"value cannot be stored as JSON: {error}") from None
     if limit is not None and len(text) > limit // 4 and len(text.encode()) > limit:
@@ -89,22 +90,34 @@ def _rich(value: Any, path: str) -> Any:
     if isinstance(value, dict):
         return _plain(dict(value), path)
     if isinstance(value, (set, frozenset, list, tuple)):
-        items = list(value) if isinstance(value, (list, tuple)) else sorted(value)
+        items = value if isinstance(value, (list, tuple)) else _sorted(value, path)
         return [_plain(item, f"{path}[{n}]") for n, item in enumerate(items)]
+    if isinstance(value, Enum):
+        return _plain(value.value, path)
     if hasattr(value, "isoformat"):
         if getattr(value, "tzinfo", True) is None:
             raise InputError(f"{path}: {value} has no time zone: pass an aware datetime")
         return value.isoformat()
-    if isinstance(value, int | str) or type(value).__name__ == "UUID":
-        return getattr(value, "value", str(value))
+    if isinstance(value, str | UUID):
+        return _plain(str(value), path)
+    if isinstance(value, int):
+        return _plain(int(value), path)
     return _adapted(value, path)
+
+
+def _sorted(value: Any, path: str) -> list[Any]:
+    """A set in the one order that its values have."""
+    try:
+        return sorted(value)
+    except TypeError as error:
+        raise InputError(f"{path}: a set that cannot be sorted: {error}") from None
 
 
 def _adapted(value: Any, path: str) -> Any:
     """Dataclasses, bytes, time deltas: whatever pydantic has a JSON form for."""
     try:
         plain = to_jsonable_python(value, inf_nan_mode="constants")
-    except PydanticSerializationError as error:
+    except (PydanticSerializationError, ValueError) as error:
         raise InputError(f"{path}: {error}") from None
     return _plain(plain, path)
 

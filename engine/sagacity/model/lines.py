@@ -378,10 +378,10 @@ def read_line(
 
 
 def _embed(value: Any) -> Any:
-    """Nested records with their JSON texts embedded rather than quoted."""
+    """Nested records as objects, so that their keys are sorted too, their JSON texts embedded."""
     if isinstance(value, tuple):
         return [_embed(item) for item in value]
-    if isinstance(value, (Effect, Staged, Restore)):
+    if isinstance(value, (Effect, Staged, Restore, Held, Wait)):
         return {
             f.name: orjson.Fragment(item) if f.name in _JSON_NESTED else _embed(item)
             for f in fields(value)

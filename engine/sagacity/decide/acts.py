@@ -33,13 +33,13 @@ def refuse(draft: Draft, message: Message, why: str, now: datetime) -> None:
     draft.add(L.ActRefused(act=name, why=why, message=message.id, at=now))
 
 
-def cancel_refusal(status: Status, *, pivoted: bool, backward: bool) -> str | None:
+def cancel_refusal(record: Record) -> str | None:
     """Why a cancel is not possible; None: it is."""
-    if status.final:
-        return f"it is {status.value} already"
-    if backward:
+    if record.status.final:
+        return f"it is {record.status.value} already"
+    if record.backward and not record.restarting:
         return "it is going back already"
-    if pivoted:
+    if record.pivoted:
         return "its point of no return is behind: it can only go forward"
     return None
 
@@ -54,14 +54,9 @@ def retry_refusal(record: Record) -> str | None:
     return f"nothing to retry: it is {record.status.value}"
 
 
-def _for_good(record: Record) -> bool:
-    """It goes back and will not start anew."""
-    return record.backward and not record.restarting
-
-
 def _cancel(draft: Draft, message: Message, now: datetime) -> None:
     record = draft.record
-    why = cancel_refusal(record.status, pivoted=record.pivoted, backward=_for_good(record))
+    why = cancel_refusal(record)
     if message.kind == "restart" and why is None and (record.locked or record.cancelling):
         why = "the lock cycle is gone"
     if why is not None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sagacity.decide.acts import cancel_refusal, retry_refusal
 from sagacity.model.record import Effect, EffectStatus, Phase, Record, Status, WaitsFor
 
 
@@ -99,20 +100,14 @@ def last_error(record: Record) -> str | None:
 
 
 def allowed(record: Record) -> tuple[str, ...]:
-    """Acts that its status admits."""
-    match record.status:
-        case Status.STUCK:
-            return ("retry",)
-        case Status.COMMITTED:
-            return ("rollback",) if record.rolls_back is None else ()
-        case Status.ROLLED_BACK | Status.ABANDONED:
-            return ()
-        case _:
-            acts = []
-            if not record.backward and not record.pivoted:
-                acts.append("cancel")
-            if record.waits:
-                acts.append("signal")
-            if record.waits_for is WaitsFor.RETRY or (record.due_at is not None and not record.waits):
-                acts.append("retry")
-            return tuple(acts)
+    """Acts that would be taken now."""
+    if record.status is Status.COMMITTED and record.rolls_back is None:
+        return ("rollback",)
+    acts: list[str] = []
+    if cancel_refusal(record) is None:
+        acts.append("cancel")
+    if record.waits and record.status is not Status.STUCK:
+        acts.append("signal")
+    if retry_refusal(record) is None:
+        acts.append("retry")
+    return tuple(acts)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sagacity.client import Client
 from sagacity.errors import InputError, KeyTaken
 from sagacity.handle import Handle
 from sagacity.model.record import Status
-from sagacity.testing import PATIENCE, until
+from sagacity.testing import PATIENCE, settled, until
 from tests.runtime.conftest import House
 from tests.runtime.flows import Ask, Errand, Fill
 
@@ -51,7 +52,7 @@ async def test_a_rollback_of_the_callers_transaction_leaves_nothing(house: House
 
 async def test_a_commit_of_the_callers_transaction_is_picked_up_at_once(house: House) -> None:
     app = await house.open(Errand)
-    await house.work()
+    await house.work(poll=timedelta(seconds=60))
     engine = create_async_engine(async_url(house.url))
     loop = asyncio.get_running_loop()
     async with AsyncSession(engine) as session:
@@ -81,8 +82,9 @@ async def test_a_connection_will_do_too_and_the_callers_own_rows_go_along(house:
 
 async def test_a_signal_in_the_callers_transaction_is_heard_after_its_commit(house: House) -> None:
     app = await house.open(Ask)
-    await house.work()
+    await house.work(poll=timedelta(seconds=60), sweep=timedelta(seconds=60))
     handle = await app.start(Ask, {"name": "a"})
+    await settled(app, handle.id)
     engine = create_async_engine(async_url(house.url))
     async with AsyncSession(engine) as session:
         await app.signal(handle.id, "answer", {"count": 2}, session=session)
@@ -141,7 +143,7 @@ async def test_the_blocking_client_makes_the_same_calls(house: House) -> None:
 @pytest.mark.parametrize("commit", [True, False])
 async def test_a_start_in_a_synchronous_session(house: House, commit: bool) -> None:
     await house.open(Errand)
-    await house.work()
+    await house.work(poll=timedelta(seconds=60))
     client = await in_thread(
         lambda: Client(house.url, project=house.project, tenant=house.tenant, accept_loss=True)
     )
@@ -174,3 +176,27 @@ async def test_a_client_that_cannot_connect_leaves_no_thread_behind(house: House
     with pytest.raises(Exception, match="does not exist"):
         await in_thread(lambda: Client("sqlite:////nowhere/at/all.db"))
     assert "sagacity-client" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_a_savepoint_is_no_commit_and_many_starts_are_one_hint(house: House) -> None:
+    app = await house.open(Fill)
+    hints: list[int] = []
+
+    async def hinted() -> None:
+        hints.append(1)
+
+    app.store.hint = hinted  # type: ignore[method-assign]
+    engine = create_async_engine(async_url(house.url))
+    async with AsyncSession(engine) as session:
+        for n in range(3):
+            await app.start(Fill, {"name": f"n{n}", "box": "b"}, session=session)
+        async with session.begin_nested():
+            await app.start(Fill, {"name": "in", "box": "b"}, session=session)
+        await app.store.now()
+        assert hints == []
+        await session.commit()
+        await until(lambda: hints)
+        await session.commit()
+    await engine.dispose()
+    assert hints == [1]
+    assert await app.counts() == {Status.PENDING: 4}

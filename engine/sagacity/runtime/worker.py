@@ -250,7 +250,7 @@ class Worker:
     async def _listen(self) -> None:
         async def heard() -> None:
             await self.store.hinted()
-            self._work.set()
+            self.posted()
 
         await self._every(timedelta(0), heard)
 

@@ -7,13 +7,14 @@ caller's commit, and the engine ends nothing that it did not begin.
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session, scoped_session
 
 from sagacity.errors import InputError
 
 Answer = TypeVar("Answer")
+_AWAITED = "sagacity: to call after the commit"
 _KINDS = "an AsyncSession, AsyncConnection, Session or Connection"
 
 
@@ -46,6 +47,31 @@ def inside_sync(session: Any, dialect: str, work: Callable[[Connection], Answer]
     if isinstance(session, Connection):
         return work(_checked(session, dialect))
     raise InputError(f"session is {type(session).__name__}: pass {_KINDS} of SQLAlchemy")
+
+
+def after_commit(session: Any, call: Callable[[], None]) -> None:
+    """Have `call` called once the caller's transaction has committed, from whatever thread does that.
+
+    Only sessions tell when they have committed; for a bare connection nothing is called. One call for
+    however much a transaction has stored.
+    """
+    inner = session.sync_session if isinstance(session, AsyncSession) else session
+    inner = inner() if isinstance(inner, scoped_session) else inner
+    if not isinstance(inner, Session):
+        return
+    if _AWAITED not in inner.info:
+        inner.info[_AWAITED] = []
+        event.listen(inner, "after_commit", _committed)
+    if call not in inner.info[_AWAITED]:
+        inner.info[_AWAITED].append(call)
+
+
+def _committed(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # only a savepoint's end
+    calls, session.info[_AWAITED] = session.info[_AWAITED], []
+    for call in calls:
+        call()
 
 
 def _checked(conn: Connection, dialect: str) -> Connection:

@@ -6,8 +6,10 @@ lies in the few methods that a database's own store fills in: how work gets a co
 transaction, what time it is, and how a batch is written.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -57,6 +59,8 @@ class PortableStore(ABC):
         self.lane = lane
         self._scope = Scope(tenant, lane)
         self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hinting: set[asyncio.Task[None]] = set()
 
     @abstractmethod
     async def _read(self, work: Work[Answer]) -> Answer:
@@ -79,14 +83,35 @@ class PortableStore(ABC):
     async def put(self, messages: Sequence[Message], *, session: Any = None) -> list[Receipt]:
         if session is None:
             return await self._write(lambda conn: inbox.put(conn, self._scope, messages, ring=True))
-        return await callers.inside(session, self.dialect, partial(self._put_in, messages))
+        self._loop = asyncio.get_running_loop()
+        receipts = await callers.inside(session, self.dialect, partial(self._put_in, messages))
+        callers.after_commit(session, self._hint_soon)
+        return receipts
 
     def put_sync(self, messages: Sequence[Message], *, session: Any) -> list[Receipt]:
         """See the contract."""
-        return callers.inside_sync(session, self.dialect, partial(self._put_in, messages))
+        receipts = callers.inside_sync(session, self.dialect, partial(self._put_in, messages))
+        callers.after_commit(session, self._hint_soon)
+        return receipts
 
     def _put_in(self, messages: Sequence[Message], conn: Connection) -> list[Receipt]:
         return inbox.put(conn, self._scope, messages, ring=False)
+
+    def _hint_soon(self) -> None:
+        """A caller's transaction has committed: hint, from the store's own loop."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._start_hint)
+
+    def _start_hint(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.hint())
+        self._hinting.add(task)
+        task.add_done_callback(self._hinting.discard)
+
+    @abstractmethod
+    async def hint(self) -> None:
+        """See the contract."""
 
     async def find(self, definition: str, key: str) -> UUID | None:
         return await self._read(lambda conn: inbox.find(conn, self._scope, definition, key))

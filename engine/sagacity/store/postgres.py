@@ -4,6 +4,7 @@ Portable functions run on a pool of SQLAlchemy's; batches go as one statement on
 their own, whose planner settings would harm everything else; hints travel on a third kind.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -85,6 +86,7 @@ class PostgresStore(PortableStore):
         """See the contract."""
         if self._engine is not None:
             return
+        self._loop = asyncio.get_running_loop()
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._address.connect,

@@ -80,6 +80,7 @@ class SqliteStore(PortableStore):
     async def open(self) -> None:
         if self._conn is not None:
             return
+        self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sagacity-store")
         try:
             await self._in_thread(self._connect)

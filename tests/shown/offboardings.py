@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from sagacity.model.record import Status
@@ -58,8 +59,11 @@ async def killed_and_resumed(world: World, sizes: Sizes) -> None:
     assert "nothing wrong" in world.sagacity("verify")
 
 
-async def cancelled(world: World, sizes: Sizes) -> None:
-    """Cancel one while its clusters go down: its rows stay as they were and its clusters come up again."""
+async def cancelled(world: World, sizes: Sizes, *, guarded: bool = False) -> None:
+    """Cancel one while its clusters go down: its rows stay as they were and its clusters come up again.
+
+    Where the tables are guarded, nobody else can write the locked rows meanwhile.
+    """
     [line, *_] = await populate(world, sizes)
     with world.services("--slow", "5"), world.worker("-m", "sagas/offboarding.py"):
         world.sagacity("start", "sagas/offboarding.py:Offboarding", "--input", _json(line))
@@ -69,6 +73,7 @@ async def cancelled(world: World, sizes: Sizes) -> None:
 
         # The outside calls have left and take their time: none has answered yet.
         await world.until(is_under_way)
+        assert await foreign_write(world, line["account_id"]) is not guarded
         world.sagacity("cancel", line["account_id"], "--reason", "the customer stays")
 
         async def is_over(app: Any) -> bool:
@@ -76,6 +81,7 @@ async def cancelled(world: World, sizes: Sizes) -> None:
 
         await world.until(is_over)
     assert (await world.sagas("Offboarding"))[line["account_id"]].status is Status.ROLLED_BACK
+    assert await foreign_write(world, line["account_id"])
     assert await states(world) == {name: {"active"} for name in DONE}
     assert standing(world.entries()) == {}
     assert doubled(world.entries()) == []
@@ -96,6 +102,16 @@ async def populate(world: World, sizes: Sizes) -> list[dict[str, Any]]:
                 rows = [{"id": name, "account_id": account} for name in line[table.name]]
                 await connection.execute(sa.insert(table), rows)
     return lines
+
+
+async def foreign_write(world: World, account: str) -> bool:
+    """Write an account's row as any other program would, changing nothing; False when that is refused."""
+    try:
+        async with database(world) as connection:
+            await connection.execute(sa.update(accounts).where(accounts.c.id == account).values(id=account))
+    except DBAPIError as refused:
+        return "saga" not in str(refused.orig)
+    return True
 
 
 def _lines(sizes: Sizes) -> Iterator[dict[str, Any]]:

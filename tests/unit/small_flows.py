@@ -413,3 +413,43 @@ class Behind(Saga, version=1):
     @step(do_keep, undo=Depot.drop, retry=TWICE, locks=more)
     async def keep(self, given: Numbered, depot: Depot) -> Kept:
         return await depot.keep(given.n)
+
+
+class Picky(Saga, version=1):
+    """Guards that may let nothing pass, and participants that may not be told."""
+
+    Input = Numbered
+
+    begun = State(initial=True)
+    small = State()
+    ended = State(final=True)
+
+    do_begin = begun.to(small, cond="is_small")
+    do_one = small.to(ended, cond="is_one")
+    do_two = small.to(ended, cond="is_two")
+
+    def participants(self, given: Numbered) -> Iterable[Lock]:
+        if given.n == 0:
+            raise ValueError("nobody is nought")
+        yield exclusive("box", given.n)
+
+    def is_small(self, given: Numbered) -> bool:
+        return given.n < 10
+
+    def is_one(self, given: Numbered) -> bool:
+        return given.n == 1
+
+    def is_two(self, given: Numbered) -> bool:
+        return given.n == 2
+
+    @step(do_begin)
+    def begin_it(self) -> None:
+        """Nothing to do."""
+
+    @step(do_one)
+    def one(self) -> None:
+        """Nothing to do."""
+
+    @step(do_two)
+    def two(self) -> None:
+        """Nothing to do."""

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 from sagacity.decide.begin import rollback_payload
 from sagacity.decide.draft import Moves
 from sagacity.decide.finish import check_restores, needs_check
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
-from sagacity.model.canonical import canonical
-from sagacity.model.record import EffectStatus, Phase, Status, WaitsFor
+from sagacity.model.canonical import Json, canonical
+from sagacity.model.record import Effect, EffectStatus, Phase, Status, WaitsFor
 from tests.unit.small_flows import Behind, Flat, Numbered, Parent, Probed, Side
 from tests.unit.story import Story, box, child_of, kept, restore, rollback_of
 
@@ -381,3 +382,40 @@ def test_a_rollback_cannot_be_cancelled() -> None:
     story.tell("cancel", data="stop")
     story.advance()
     assert story.of(L.ActRefused)[0].why == "it is going back already"
+
+
+def test_an_effect_of_which_nothing_is_known_is_never_undone() -> None:
+    origin = Story(Flat, Numbered())
+    origin.runs()
+    payload = rollback_payload(saga=origin.record.id, effects=origin.record.effects, restores=())
+    story = Story(Flat, Numbered(), payload=payload)
+    assert story.advance() == Moves(rest=True)
+    assert "take: whether it happened outside is unknown" in str(story.record.reason)
+
+
+def test_an_effect_that_is_final_stands_and_leaves_it_stuck() -> None:
+    effect = replace(effects(), undo=None)
+    story = Story(Flat, Numbered(), payload=payload_of(effect))
+    assert story.advance().rest
+    assert story.record.reason == "take: its effect stands and cannot be undone"
+
+
+def test_a_version_without_the_undo_leaves_it_stuck() -> None:
+    effect = replace(effects(), undo="Depot.forget")
+    story = Story(Flat, Numbered(), payload=payload_of(effect))
+    assert story.advance().rest
+    assert story.record.reason == "take: this version of Flat has no Depot.forget"
+    story.tell("retry")
+    assert story.advance().rest
+    assert story.kinds.count("stuck") == 2
+
+
+def effects() -> Effect:
+    """The effect of a step that landed."""
+    origin = Story(Flat, Numbered())
+    origin.does(kept(1))
+    return origin.record.effects[0]
+
+
+def payload_of(effect: Effect) -> Json:
+    return rollback_payload(saga=UUID(int=3), effects=[effect], restores=())

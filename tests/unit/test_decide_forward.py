@@ -11,7 +11,7 @@ from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import canonical
 from sagacity.model.record import EffectStatus, Phase, Status, WaitsFor
-from tests.unit.small_flows import Flat, Numbered, Side, Waiter
+from tests.unit.small_flows import Flat, Numbered, Picky, Side, Waiter
 from tests.unit.story import NOON, Story, kept
 
 MINUTE = timedelta(minutes=1)
@@ -282,3 +282,37 @@ def test_what_yields_no_lock_is_refused() -> None:
 def test_stronger_locks_win_and_all_lie_in_key_order() -> None:
     story = flat()
     assert [(h.object, h.mode) for h in story.record.locks] == [("box:1", "exclusive"), ("box:2", "shared")]
+
+
+# --- nothing to go on -------------------------------------------------------------------------------
+
+
+def test_participants_that_cannot_be_told_end_it_before_it_began() -> None:
+    story = Story(Picky, Numbered(n=0))
+    assert story.record.status is Status.ROLLED_BACK
+    assert story.record.reason == "participants: ValueError: nobody is nought"
+    assert story.units[0].admit == ()
+
+
+def test_a_step_after_which_no_guard_lets_it_pass_sends_it_back() -> None:
+    story = Story(Picky, Numbered(n=11))
+    story.does(None)
+    assert story.advance().rest
+    assert story.record.reason == "begin_it: no guard of 'do_begin' lets it pass"
+
+
+def test_a_state_in_which_nothing_may_run_sends_it_back_rather_than_to_sleep() -> None:
+    story = Story(Picky, Numbered(n=3))
+    story.does(None)
+    assert story.advance().rest
+    assert (story.record.status, story.record.reason) == (
+        Status.ROLLED_BACK,
+        "in small: no step may run and nothing is awaited",
+    )
+
+
+def test_guards_choose_among_the_steps_of_a_state() -> None:
+    for n, name in ((1, "one"), (2, "two")):
+        story = Story(Picky, Numbered(n=n))
+        story.does(None)
+        assert story.runs().step.name == name

@@ -12,7 +12,7 @@ from sagacity.decide.outcomes import request_hash
 from sagacity.definition.table import Facts
 from sagacity.errors import InputError
 from sagacity.model import lines as L
-from sagacity.model.canonical import Json, canonical, loaded
+from sagacity.model.canonical import Json, canonical, loaded, storable
 from sagacity.model.record import Effect, Held, Lock, Restore
 from sagacity.model.unit import Message
 
@@ -72,7 +72,7 @@ def ask_locks(draft: Draft, *, granted: bool, now: datetime) -> bool:
     try:
         locks = wanted(draft)
     except Exception as error:
-        reason = f"participants: {type(error).__name__}: {error}"
+        reason = storable(f"participants: {type(error).__name__}: {error}")
         draft.add(L.RolledBack(reason=reason, at=now))
         return False
     if locks:

@@ -362,6 +362,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when all is well, 1 when something is stuck or the ledgers disagree, else as `sagacity run`."""
     given, voice = _arguments(argv), Voice()
     job = Job.of(given)
+    if not given.services_only:
+        # Ended from outside is ended as by Ctrl-C: the sagas first, then the services.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         if given.services_only:
             return keep_up(job, voice)

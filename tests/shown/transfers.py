@@ -11,6 +11,7 @@ from sagacity.model.record import Status
 from sagacity.orchestrator import Orchestrator
 from sagas.services.ledger import doubled, moved, standing
 from sagas.services.sample import draw
+from sagas.transfer import LIMIT
 from tests.shown.world import World
 
 OPENING = Decimal("100000.00")
@@ -25,8 +26,8 @@ class Sizes:
     Attributes:
         accounts: even; each opens with the same balance.
         transfers: all together.
-        rounds: at the end, rounds in which every account takes part once; what they did is rolled back while
-            nobody has touched the accounts since.
+        rounds: at the end, rounds in which every account takes part once.
+        fresh: of those, how many are rolled back at most, while nobody has touched the accounts since.
         late: earlier transfers that are rolled back after others have changed their accounts.
         held: transfers over the limit; half of them are approved.
     """
@@ -34,12 +35,13 @@ class Sizes:
     accounts: int
     transfers: int
     rounds: int
+    fresh: int
     late: int
     held: int
 
 
-FULL = Sizes(accounts=100, transfers=10_000, rounds=2, late=100, held=10)
-SMALL = Sizes(accounts=6, transfers=40, rounds=1, late=3, held=2)
+FULL = Sizes(accounts=100, transfers=10_000, rounds=3, fresh=100, late=100, held=10)
+SMALL = Sizes(accounts=6, transfers=40, rounds=1, fresh=3, late=3, held=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ async def exact_to_the_cent(world: World, sizes: Sizes) -> Seen:
             paired = list(_paired(sizes, number))
             _move(world, paired)
             fresh = await _committed(world, [line["transfer_id"] for line in paired])
-            exact += await _roll_back(world, fresh, changed=False)
+            exact += await _roll_back(world, fresh[: sizes.fresh - exact], changed=False)
         await _exact(world, sizes)
         return await _seen(world, exact=exact, counter=counter)
 
@@ -84,7 +86,7 @@ def _mixed(sizes: Sizes) -> Iterator[dict[str, Any]]:
         source = draw(sizes.accounts, "source", number)
         target = (source + 1 + draw(sizes.accounts - 1, "target", number)) % sizes.accounts
         over = number >= count - sizes.held
-        cents = 1_000_001 if over else 1 + draw(50_000, "amount", number)
+        cents = 100 * int(LIMIT) + 1 if over else 1 + draw(50_000, "amount", number)
         yield _transfer(f"T-{number:05d}", source, target, cents)
 
 

@@ -142,7 +142,6 @@ def test_one_form_for_each_value(value: Any, text: str) -> None:
         (type("Text", (str,), {})("a\x00"), "NUL"),
         (type("Number", (int,), {})(2**63), "over 64 bits"),
     ],
-    ids=repr,
 )
 def test_what_would_be_changed_on_its_way_is_refused(value: Any, said: str) -> None:
     with pytest.raises(InputError, match=f"(?i){said}"):

@@ -1,6 +1,7 @@
 """Which flows a command means: the project of the current folder, or the module that was named."""
 
 import importlib.util
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sagacity.errors import UnknownDefinition
@@ -37,7 +38,8 @@ def serving(*wanted: str) -> "Project":
     named = [wanted_flow(project, one) for one in wanted if ":" in one]
     modules = {_dotted(one) for one in wanted if ":" not in one}
     rest = [flow for flow in project.flows.values() if flow.module in modules]
-    return Project.of(*(flow.cls for flow in [*named, *rest]), folder=project.folder)
+    narrowed = Project.of(*(flow.cls for flow in [*named, *rest]), folder=project.folder)
+    return replace(narrowed, listeners=project.listeners)
 
 
 def _dotted(module: str) -> str:

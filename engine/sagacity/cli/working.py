@@ -56,7 +56,7 @@ def worker_for(sagas: Orchestrator, settings: Settings) -> Worker:
             poll=settings.poll,
             concurrency=settings.concurrency,
         ),
-        listeners=(on_notice,),
+        listeners=(on_notice, *sagas.project.listeners),
     )
 
 

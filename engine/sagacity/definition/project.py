@@ -7,8 +7,8 @@ because a row of the database says so.
 import importlib
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,12 +33,14 @@ class Project:
         participants: by type.
         externals: by name; those that a step or a compensation of a flow takes.
         folder: where `sagas.lock` stands.
+        listeners: functions that workers tell of ends, from `[tool.sagacity] listeners`.
     """
 
     flows: Mapping[str, Flow]
     participants: Mapping[str, type[Participant]] = field(default_factory=dict)
     externals: Mapping[str, type[External]] = field(default_factory=dict)
     folder: Path = field(default_factory=Path)
+    listeners: tuple[Callable[..., Any], ...] = ()
 
     @classmethod
     def of(cls, *sagas: type[Saga], folder: Path | None = None) -> "Project":
@@ -69,7 +71,7 @@ class Project:
             sys.path.insert(0, str(root))
         faults: dict[Fault, None] = {}
         names: set[str] = set()
-        for name in _module_names(root, modules or _configured(root)):
+        for name in _module_names(root, modules or _configured(root, "modules", DEFAULT_MODULES)):
             try:
                 names.add(_imported(root, name).__name__)
             except DefinitionError as error:
@@ -77,7 +79,8 @@ class Project:
         faults.update(dict.fromkeys(_names_twice(root, names)))
         if faults:
             raise DefinitionError(list(faults))
-        return cls.of(*_sagas_of(names), folder=root)
+        listeners = tuple(_listener(root, name) for name in _configured(root, "listeners"))
+        return replace(cls.of(*_sagas_of(names), folder=root), listeners=listeners)
 
     def flow(self, name: str) -> Flow | None:
         """The flow of that name, or None."""
@@ -94,16 +97,28 @@ class Project:
         return path
 
 
-def _configured(root: Path) -> tuple[str, ...]:
-    """What `pyproject.toml` names, or the default folder."""
+def _listener(root: Path, name: str) -> Callable[..., Any]:
+    """The function that `module:function` names."""
+    module, _, function = name.partition(":")
+    found = getattr(_imported(root, module), function, None)
+    if not callable(found):
+        raise ConfigError(
+            f'pyproject.toml: [tool.sagacity] listeners: {name!r} is no function: write "module:function"'
+        )
+    listener: Callable[..., Any] = found
+    return listener
+
+
+def _configured(root: Path, name: str, *default: str) -> tuple[str, ...]:
+    """What `pyproject.toml` says under `[tool.sagacity]`, or the default."""
     path = root / "pyproject.toml"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
         raise ConfigError(f"pyproject.toml cannot be read: {error}") from None
-    said = content.get("tool", {}).get("sagacity", {}).get("modules", [DEFAULT_MODULES])
-    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
-        raise ConfigError(f'pyproject.toml: [tool.sagacity] modules = {said!r}: give a list like ["sagas/"]')
+    said = content.get("tool", {}).get("sagacity", {}).get(name, list(default))
+    if not isinstance(said, list) or not all(isinstance(item, str) for item in said):
+        raise ConfigError(f'pyproject.toml: [tool.sagacity] {name} = {said!r}: give a list like ["sagas/"]')
     return tuple(said)
 
 

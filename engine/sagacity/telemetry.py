@@ -8,6 +8,7 @@ Sagacity never changes a host's logging.
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TextIO
@@ -22,6 +23,10 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "saga.rolled_back": "a saga ended: everything was made good",
         "saga.abandoned": "a saga ended: an operator left its effects standing",
         "saga.stuck": "nothing moves this saga by itself: an operator must",
+        "saga.fault": "a fault of the flow's code, or ours, made a saga stuck; its trace stands beside",
+        "saga.interrupted": "the database went away under this saga; it is claimed again",
+        "saga.lost": "another worker has this saga by now; what this one had is dropped",
+        "listener.failed": "a listener raised; it is told again",
         "worker.started": "a worker claims sagas from now on",
         "worker.stopping": "a worker was told to end: no new claims",
         "worker.stopped": "a worker ended; nothing is in flight",
@@ -33,7 +38,15 @@ EVENTS: Mapping[str, str] = MappingProxyType(
 )
 """Every event that the edges tell, and what it means; the engine's own modules add theirs by name."""
 
-_LEVELS = {"saga.stuck": logging.WARNING, "worker.restarted": logging.WARNING, "fault": logging.ERROR}
+_LEVELS = {
+    "saga.stuck": logging.WARNING,
+    "saga.fault": logging.ERROR,
+    "saga.interrupted": logging.WARNING,
+    "listener.failed": logging.ERROR,
+    "worker.restarted": logging.WARNING,
+    "fault": logging.ERROR,
+}
+_TRACE = 8_000
 
 
 def tell(event: str, **fields: Any) -> None:
@@ -42,6 +55,14 @@ def tell(event: str, **fields: Any) -> None:
     logger = logging.getLogger(LOGGER)
     if logger.isEnabledFor(level):
         logger.log(level, event, extra={"fields": fields})
+
+
+def traced(error: BaseException) -> str:
+    """The end of an error's trace as plain text.
+
+    Text and not the error itself: what a host's formatter makes of a live trace may take longer than a lease.
+    """
+    return "".join(traceback.format_exception(error))[-_TRACE:]
 
 
 def on_notice(notice: Notice) -> None:

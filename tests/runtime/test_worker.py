@@ -265,3 +265,17 @@ async def test_a_worker_in_distress_hands_everything_back_and_says_why(house: Ho
     await house.work()
     assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED
     assert len(set(house.town.keys("depot.lend"))) == 1
+
+
+async def test_a_fault_is_told_as_an_event_with_its_trace(
+    house: House, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = await house.open(Faulty)
+    await house.work()
+    bad = await app.start(Faulty, {"name": "bad"})
+    assert (await bad.outcome(timeout=PATIENCE)).status is Status.STUCK
+    [record] = [record for record in caplog.records if record.message == "saga.fault"]
+    fields = record.fields  # type: ignore[attr-defined]
+    assert fields["saga"] == str(bad.id)
+    assert fields["trace"].rstrip().endswith("ZeroDivisionError: in the guard")
+    assert capsys.readouterr().out == "", "standard output belongs to the host"

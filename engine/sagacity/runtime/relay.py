@@ -6,14 +6,11 @@ listener has returned. A listener that raises is told again later.
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import structlog
-
 from sagacity.model.unit import Notice
 from sagacity.store.base import Store
+from sagacity.telemetry import tell, traced
 
 Listener = Callable[[Notice], Awaitable[None] | None]
-
-_log = structlog.get_logger("sagacity.notices")
 
 
 async def relay(store: Store, listeners: Sequence[Listener], *, limit: int = 200) -> int:
@@ -33,7 +30,7 @@ async def _told(listeners: Sequence[Listener], notice: Notice) -> bool:
             answer = listener(notice)
             if answer is not None:
                 await answer
-        except Exception:
-            _log.exception("listener failed; it will be told again", saga=str(notice.saga), kind=notice.kind)
+        except Exception as error:
+            tell("listener.failed", saga=str(notice.saga), kind=notice.kind, trace=traced(error))
             return False
     return True

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import structlog
-
 from sagacity.clock import Clock, SystemClock
 from sagacity.decide.draft import Draft, Scope
 from sagacity.definition.external import External
@@ -35,8 +33,7 @@ from sagacity.runtime.short import Short, foreign, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.store.base import OwnRow, Store
-
-_log = structlog.get_logger("sagacity.worker")
+from sagacity.telemetry import tell, traced
 
 
 class Worker:
@@ -370,15 +367,15 @@ class Worker:
                 await asyncio.wait([previous])
             await drive.run()
         except Lost as lost:
-            _log.info("saga let go", saga=str(saga), loss=lost.loss.value)
+            tell("saga.lost", saga=str(saga), loss=lost.loss.value)
         except StoreUnavailable as error:
-            _log.warning("saga interrupted; it will be claimed again", saga=str(saga), error=str(error))
+            tell("saga.interrupted", saga=str(saga), error=storable(str(error)))
             await self.release(saga)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
                 await self.release(saga)
                 return
-            _log.exception("saga stopped by a fault", saga=str(saga))
+            tell("saga.fault", saga=str(saga), trace=traced(error))
             await self._stick(saga, error)
 
     async def release(self, saga: UUID) -> None:

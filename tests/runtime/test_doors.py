@@ -220,3 +220,38 @@ async def test_an_error_that_cannot_be_stored_as_it_is_does_not_stop_the_worker(
     assert (outcome.reason or "").startswith("say_it: ValueError:")
     other = await app.start(Errand, {"name": "b"})
     assert (await other.outcome(timeout=PATIENCE)).status is Status.COMMITTED
+
+
+class Quits(Saga, version=1, key="name"):
+    """Its code ends in a way that is meant for whole tasks and programs."""
+
+    Input = Named
+    asked = State(initial=True)
+    done = State(final=True)
+    go = asked.to(done)
+
+    @step(go, retry=ONCE)
+    async def leave(self, asked: Named) -> None:
+        raise {"cancelled": asyncio.CancelledError("a task of its own"), "exit": SystemExit(3)}[asked.name]
+
+
+class Exits(Saga, version=1, key="name"):
+    """As `Quits`, in a thread."""
+
+    Input = Named
+    asked = State(initial=True)
+    done = State(final=True)
+    go = asked.to(done)
+
+    @step(go, retry=ONCE)
+    def leave(self, asked: Named) -> None:
+        raise SystemExit(3)
+
+
+async def test_code_that_cancels_itself_or_exits_fails_its_step_and_nothing_else(house: House) -> None:
+    app = await house.open(Quits, Exits)
+    await house.work()
+    for flow, name in ((Quits, "cancelled"), (Quits, "exit"), (Exits, "thread")):
+        outcome = await (await app.start(flow, {"name": name})).outcome(timeout=PATIENCE)
+        assert outcome.status is Status.ROLLED_BACK
+        assert str(outcome.reason).startswith("leave: ")

@@ -1,5 +1,6 @@
 """Parallel regions: their steps run side by side, and stand or fall together."""
 
+import asyncio
 from datetime import timedelta
 
 from pydantic import BaseModel
@@ -123,6 +124,33 @@ async def test_one_waits_to_try_again_while_the_others_go_on(house: House) -> No
     assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED
     assert house.town.count("vault.charge") == 2
     assert house.town.count("depot.lend") == house.town.count("porter.send") == 1
+
+
+async def test_while_stopping_one_region_is_waited_for_and_no_other_begins_anything(house: House) -> None:
+    app = await house.open(Party)
+    lends, pays = house.town.gate("depot.lend"), house.town.gate("vault.charge")
+    house.town.meets("depot.lend", Unavailable("busy", retry_after=timedelta(0)))
+    worker = house.worker()
+    async with running(worker):
+        handle = await app.start(Party, {"name": "a"})
+        await until(lambda: len(house.town.calls) == 3)
+        stopping = asyncio.create_task(worker.stop())
+        await until(lambda: worker.stopping)
+        lends.set()
+
+        async def failed() -> bool:
+            return bool(await house.lines(handle.id, "failed"))
+
+        await until(failed)
+        await asyncio.sleep(0.1)
+        pays.set()
+        await stopping
+    view = await handle.show()
+    assert (view.owner, "pay_for_it" in view.results) == (None, True)
+    assert await house.lines(handle.id, "not_tried") == []
+    await house.work()
+    assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED
+    assert house.town.count("vault.charge") == 1
 
 
 async def test_killed_midway_only_what_was_open_is_driven_on(house: House) -> None:

@@ -114,6 +114,30 @@ async def test_what_changes_between_the_look_and_the_deed_undoes_nothing(house: 
     assert house.town.count("porter.call_off") == 0
 
 
+async def test_what_changes_while_the_rollback_queues_undoes_nothing(house: House) -> None:
+    app = await house.open(Errand, Ask)
+    await house.work()
+    errand = await app.start(Errand, {"name": "b"})
+    await errand.outcome(timeout=PATIENCE)
+    ask = await app.start(Ask, {"name": "b"}, key="holder")
+    assert (await settled(app, ask.id)).status is Status.WAITING
+    rollback = await app.rollback(errand.id, reason="a mistake")
+
+    async def queued() -> bool:
+        return rollback.id in {lock.saga for lock in await app.locks()}
+
+    await until(queued)
+    await ask.signal("answer", {"count": 3})
+    assert (await ask.outcome(timeout=PATIENCE)).status is Status.COMMITTED
+    outcome = await rollback.outcome(timeout=PATIENCE)
+    assert (outcome.status, outcome.reason) == (
+        Status.ROLLED_BACK,
+        "nothing was rolled back: box:b changed 1 times since, and no inverse is declared",
+    )
+    assert house.town.count("porter.call_off") == 0
+    assert await app.locks() == []
+
+
 async def test_only_once_and_only_what_has_committed(house: House) -> None:
     app = await house.open(Fill, Ask)
     await house.work()

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from tenacity import stop_after_attempt
 
 from sagacity import Saga, State, step
-from sagacity.errors import Refused
+from sagacity.errors import Refused, Unavailable
 from sagacity.model.record import EffectStatus, Status
 from sagacity.testing import PATIENCE, settled, until
 from tests.runtime.conftest import House
@@ -107,6 +107,33 @@ async def test_a_definite_no_speaks_for_earlier_attempts_under_the_same_key(hous
     handle = await app.start(Errand, {"name": "a"})
     assert (await handle.outcome(timeout=PATIENCE)).status is Status.ROLLED_BACK
     assert house.town.count("depot.take_back") == 0
+
+
+class Resigning(Saga, version=1, key="name"):
+    """Takes a "not now" for a "no"."""
+
+    class Input(BaseModel):
+        name: str
+
+    asked = State(initial=True)
+    done = State(final=True)
+    lend = asked.to(done)
+
+    @step(lend, undo=BringBack, retry=AT_ONCE)
+    async def lend_it(self, asked: Input, depot: Depot) -> Receipt:
+        try:
+            return await depot.lend(asked.name)
+        except Unavailable:
+            raise Refused("it is no use") from None
+
+
+async def test_a_no_of_the_step_itself_does_not_speak_for_an_earlier_attempt(house: House) -> None:
+    app = await house.open(Resigning)
+    await house.work()
+    house.town.meets("depot.lend", LostAnswer("the line broke"), Unavailable("busy"))
+    handle = await app.start(Resigning, {"name": "a"})
+    view = await settled(app, handle.id)
+    assert (view.status, len(house.town.standing)) == (Status.STUCK, 1)
 
 
 async def test_unknown_for_good_is_stuck_where_the_undo_needs_to_know(house: House) -> None:

@@ -188,10 +188,14 @@ def _restored(
     )
 
 
-def needs_check(record: Record) -> bool:
-    """It is a rollback after commit that has undone nothing yet, and its locks are held."""
+def needs_check(record: Record, *, holding: bool = False) -> bool:
+    """It is a rollback after commit that has undone nothing yet, and its locks are held.
+
+    `holding`: it stands first in all its queues, though no line says so yet.
+    """
     begun = any(e.undo_attempts or e.status is EffectStatus.UNDONE for e in record.effects)
-    return record.rolls_back is not None and record.locked and not record.status.final and not begun
+    held = record.locked or holding
+    return record.rolls_back is not None and held and not record.status.final and not begun
 
 
 def check_restores(draft: Draft, states: Mapping[str, ObjectState], *, now: datetime) -> bool:

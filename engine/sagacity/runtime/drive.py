@@ -182,9 +182,11 @@ class Drive:
         if not self.draft.record.locked and not self._holding:
             await self._look_at_locks()
         while True:
-            if self._bench.stopping and await self._hand_back():
-                return
-            if needs_check(self.draft.record) and not self._checked:
+            if self._bench.stopping:
+                if await self._hand_back():
+                    return
+                continue
+            if needs_check(self.draft.record, holding=self._holding) and not self._checked:
                 await self._load_states(touched(self.draft.record), fresh=True)
                 check_restores(self.draft, self._states, now=self._bench.time.now())
                 self._checked = True
@@ -385,11 +387,12 @@ class Drive:
             await self._look_at_locks()
 
     async def _hand_back(self) -> bool:
-        """Stopping: write what is known and give the saga to anybody. False: something is in flight."""
-        if self._tasks:
-            return False
+        """Stopping: write what is known and give the saga to anybody. False: something was in flight."""
         if self.draft.lines:
             await self._commit()
+        if self._tasks:
+            await self._launch(Moves())
+            return False
         await self._bench.store.hand_back(self._bench.id, [self.draft.record.id])
         return True
 

@@ -140,7 +140,10 @@ async def _judged(act: Callable[[], Any], passage: Passage) -> Outcome:
         outcome: Outcome = await act()
     except Later as later:
         return Waiting(signal=later.signal or "", until=later.until, tried=passage.unknown)
-    except Exception as error:
+    except (Exception, asyncio.CancelledError, SystemExit) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # the worker is letting go of it; otherwise the step's own code raised it
         return Unknown(error=_told(error)) if passage.unknown else _failed(error, passage)
     finally:
         # A thread that outlived its time limit, or a task left behind, must not act on what was judged.
@@ -154,11 +157,12 @@ async def _judged(act: Callable[[], Any], passage: Passage) -> Outcome:
     return outcome
 
 
-def _failed(error: Exception, passage: Passage) -> Failed:
+def _failed(error: BaseException, passage: Passage) -> Failed:
     """No effect is standing; what to make of it is what the code, or the outside, said."""
     match error:
         case Refused():
-            return Failed(error=storable(str(error)), final=True, tried=passage.tried)
+            # Only the outside's own no speaks for earlier attempts, not one that the step makes up.
+            return Failed(error=storable(str(error)), final=True, tried=passage.denied)
         case Unavailable():
             return Failed(error=storable(str(error)), tried=passage.tried, retry_after=error.retry_after)
         case _:

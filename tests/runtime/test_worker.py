@@ -132,6 +132,45 @@ async def test_a_saga_let_go_while_the_database_was_away_is_claimed_again(house:
     assert away == {"objects": 0, "hand_back": 0}
 
 
+@pytest.mark.parametrize("call", ["claim", "claim_starts", "mail"])
+async def test_what_was_claimed_and_whose_answer_was_lost_is_not_left_lying(house: House, call: str) -> None:
+    app = await house.open(Ask)
+    lost: list[object] = []
+
+    async def breaks(*args: Any, **named: Any) -> Any:
+        found = await real(*args, **named)
+        if not lost and (found or call == "mail"):
+            lost.append(found)
+            raise StoreUnavailable("the answer was lost")
+        return found
+
+    worker = await house.work(await house.another())
+    real = getattr(worker.store, call)
+    setattr(worker.store, call, breaks)
+    handle = await app.start(Ask, {"name": "a"})
+    await settled(app, handle.id)
+    await handle.signal("answer", {"count": 3})
+    assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED
+    assert lost
+
+
+async def test_a_fault_that_cannot_be_stored_at_once_is_stored_later(house: House) -> None:
+    app = await house.open(Faulty)
+    worker = await house.work(await house.another())
+    write, broken = worker.store.write, [1]
+
+    async def full(batch: Batch) -> Written:
+        if broken and any(unit.record.status is Status.STUCK for unit in batch.units):
+            broken.clear()
+            raise StoreError("the disk is full")
+        return await write(batch)
+
+    worker.store.write = full  # type: ignore[method-assign]
+    handle = await app.start(Faulty, {"name": "bad"})
+    assert (await handle.outcome(timeout=PATIENCE)).status is Status.STUCK
+    assert not broken
+
+
 async def test_a_start_whose_worker_dies_goes_through_the_inbox(house: House) -> None:
     app = await house.open(Fill)
     write = app.store.write

@@ -86,6 +86,7 @@ class Worker:
         self._drives: dict[UUID, asyncio.Task[None]] = {}
         self._owed: set[UUID] = set()
         self._unrung = False
+        self._unsure = False
         self._leased_until: datetime
         self._failure: BaseException | None = None
 
@@ -269,8 +270,10 @@ class Worker:
         while True:
             self._work.clear()
             found = 0
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 found = await self._look()
+            except StoreUnavailable:
+                self._unsure = True  # what was claimed and never told is this worker's, and in nobody's hands
             if not found or len(self._drives) >= self.settings.concurrency:
                 await self._pause()
 
@@ -387,14 +390,25 @@ class Worker:
             self._owed.add(saga)
 
     async def _release_owed(self) -> None:
-        while self._owed:
-            owed = sorted(self._owed - set(self._drives))
+        if self._unsure:
+            held = await self.store.held(self.id)
+            self._owed.update(set(held) - set(self._drives))
+            self._unsure = False
+        owed = sorted(self._owed - set(self._drives))
+        if owed:
             await self.store.hand_back(self.id, owed)
             await self.store.give_back_starts(self.id, owed)
             self._owed.difference_update(owed)
 
     async def _stick(self, saga: UUID, error: BaseException) -> None:
         """A fault of the flow's code or ours: the saga stops for an operator, with its locks."""
+        try:
+            await self._stick_now(saga, error)
+        except StoreError:  # it must not stay this worker's and in nobody's hands
+            await self.clock.sleep(self.settings.poll.total_seconds())
+            self._owed.add(saga)
+
+    async def _stick_now(self, saga: UUID, error: BaseException) -> None:
         row = await self.store.saga(saga)
         if row is None or row.owner != self.id:
             await self.release(saga)
@@ -402,7 +416,7 @@ class Worker:
         why = storable(f"fault: {type(error).__name__}: {error}")
         draft = Draft(self._scopes[row.record.definition], row.record, ())
         draft.add(L.Stuck(why=why, at=self.time.now()))
-        with contextlib.suppress(Lost, StoreError):
+        with contextlib.suppress(Lost):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
 
 

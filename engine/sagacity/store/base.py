@@ -210,6 +210,9 @@ class Store(Protocol):
     async def hand_back(self, worker: UUID, sagas: Sequence[UUID]) -> None:
         """Give up owned sagas unchanged; they are runnable at once by anybody."""
 
+    async def held(self, worker: UUID) -> list[UUID]:
+        """Sagas that the worker owns and starts that it has taken: all that nobody else may touch."""
+
     async def rest(self, saga: UUID, worker: UUID, claimed: Claimed) -> bool:
         """Give up a claimed saga for which there is nothing to do, unchanged: asleep until due or rung.
 

@@ -231,6 +231,15 @@ def hand_back(conn: Connection, scope: Scope, worker: UUID, sagas: Sequence[UUID
     )
 
 
+def held(conn: Connection, scope: Scope, worker: UUID) -> list[UUID]:
+    """Sagas that the worker owns and starts that it has taken."""
+    owned = select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.owner == worker)
+    taken = select(_INBOX.c.id).where(
+        scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by == worker
+    )
+    return [row.id for query in (owned, taken) for row in conn.execute(query)]
+
+
 def rest(conn: Connection, scope: Scope, saga: UUID, worker: UUID, claimed: Claimed) -> bool:
     """Give up a claimed saga unchanged, asleep until due or rung; False: a bell rang, or it is lost."""
     asleep = (

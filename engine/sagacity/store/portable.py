@@ -187,6 +187,9 @@ class PortableStore(ABC):
             lambda conn: claims.hand_back(conn, self._scope, worker, sagas, now=self._instant(conn))
         )
 
+    async def held(self, worker: UUID) -> list[UUID]:
+        return await self._read(lambda conn: claims.held(conn, self._scope, worker))
+
     async def rest(self, saga: UUID, worker: UUID, claimed: Claimed) -> bool:
         return await self._write(lambda conn: claims.rest(conn, self._scope, saga, worker, claimed))
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_none
 
 from sagacity.errors import SagacityError, StoreError, StoreReadOnly, StoreUnavailable
@@ -23,6 +24,9 @@ _GONE = ("08", "57P", "53300", "28", "3D000")
 
 LOST = (OSError, TimeoutError, asyncpg.InterfaceError)
 """What the driver raises when the line is dead, or the answer did not come in time."""
+
+MET = (DBAPIError, asyncpg.PostgresError, PoolTimeout, *LOST)
+"""All that is raised where the database is asked; SQLAlchemy's pool has a time-out of its own class."""
 
 
 def state_of(error: BaseException | None) -> str:
@@ -68,6 +72,8 @@ def named(error: BaseException) -> SagacityError:
         return StoreUnavailable(f"the database did not get to it in time: {text}")
     if state.startswith(_GONE) or (isinstance(error, LOST) and not isinstance(error, asyncpg.DataError)):
         return StoreUnavailable(f"the database cannot be reached: {text}")
+    if isinstance(error, PoolTimeout):
+        return StoreUnavailable(f"no connection to the database came free in time: {text}")
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return StoreUnavailable(f"the connection to the database broke: {text}")
     return StoreError(f"the database refused: {text}" + (f" (SQLSTATE {state})" if state else ""))
@@ -90,5 +96,5 @@ def naming() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except (DBAPIError, asyncpg.PostgresError, *LOST) as error:
+    except MET as error:
         raise named(error) from error

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-import asyncpg
 from sqlalchemy import Connection, event, func, select, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.engine import URL
@@ -38,7 +37,7 @@ from sagacity.store import claims, hot, logreads, migrate, own_rows, schema
 from sagacity.store import guard as guards
 from sagacity.store.base import OwnRow, OwnTableError, RowImages
 from sagacity.store.connections import Address, HotConnections, check_flush
-from sagacity.store.failures import LOST, again, is_unknown, named, naming
+from sagacity.store.failures import MET, again, is_unknown, named, naming
 from sagacity.store.hints import Hints
 from sagacity.store.portable import PortableStore, Work
 
@@ -281,7 +280,7 @@ def _outcome() -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, asyncpg.PostgresError, *LOST) as error:
+    except MET as error:
         if is_unknown(error):
             raise OutcomeUnknown(f"the connection broke under a write: {error}") from error
         raise named(error) from error

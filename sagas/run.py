@@ -117,6 +117,7 @@ def outside(job: Job, voice: Voice) -> Iterator[dict[str, str]]:
         sys.executable,
         "-m",
         "sagas.services",
+        "--until-stdin-closes",
         "--input",
         str(job.orders),
         "--ledger",
@@ -124,7 +125,9 @@ def outside(job: Job, voice: Voice) -> Iterator[dict[str, str]]:
     ]
     voice.say(f"== starting the services; their ledgers: {job.ledger}")
     # A session of their own: Ctrl-C ends the sagas first, and the services when nobody needs them any more.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    # They hold our pipe: however we die, they end with us.
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
         try:
             with voice.during("starting the services"):
                 assert process.stdout is not None

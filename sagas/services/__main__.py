@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -40,6 +41,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ports", type=int, metavar="BASE", help="use BASE, BASE + 1, ...; default: free ones"
     )
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input does, too")
     given = parser.parse_args(argv)
     if given.input is not None and not given.input.is_file():
         parser.error(f"--input {given.input}: there is no such file")
@@ -122,10 +124,24 @@ async def _serve(running: dict[str, Process], urls: dict[str, str]) -> None:
     await _until_one_ends(running)
 
 
+def _stop_with_parent(stop: asyncio.Event) -> None:
+    """Set `stop` when standard input ends, which it does however whoever holds its other end dies."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 64):
+            loop.remove_reader(sys.stdin.fileno())
+            stop.set()
+
+    loop.add_reader(sys.stdin.fileno(), read)
+
+
 async def _run(given: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if given.until_stdin_closes:
+        _stop_with_parent(stop)
     running: dict[str, Process] = {}
     with contextlib.ExitStack() as listeners:
         opened = {

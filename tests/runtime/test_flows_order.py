@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from sagacity.store.private import PrivatePostgres
@@ -79,6 +81,26 @@ def test_services_that_are_kept_up_are_used_by_the_next_run(tmp_path: Path) -> N
         kept.send_signal(signal.SIGTERM)
         assert "the services end" in kept.stdout.read()
     assert kept.returncode == 0
+
+
+def test_no_service_outlives_a_run_that_was_killed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    command = [sys.executable, "-m", "sagas.run", "--services-only", "--orders", str(_few(tmp_path))]
+    environment = {**world.environment, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as kept:
+        assert kept.stdout is not None
+        address = ""
+        while "SAGACITY_CARRIER_URL=" not in address:
+            address = kept.stdout.readline()
+        kept.kill()
+    url = address.partition("=")[2].strip()
+    for _ in range(100):
+        try:
+            httpx2.get(f"{url}/health", trust_env=False, timeout=1)
+        except httpx2.TransportError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the services live on")
 
 
 def test_no_password_is_printed_or_stands_in_an_argument() -> None:

@@ -75,8 +75,10 @@ class World:
     @contextmanager
     def services(self, *options: str) -> Iterator[None]:
         """The outside services, for as long as this lasts."""
-        command = [sys.executable, "-m", "sagas.services", "--ledger", str(self.ledger), *options]
-        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True) as process:
+        command = [sys.executable, "-m", "sagas.services", "--until-stdin-closes"]
+        command += ["--ledger", str(self.ledger), *options]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=self.folder, stdin=pipe, stdout=pipe, text=True) as process:
             try:
                 assert process.stdout is not None
                 self.urls = json.loads(process.stdout.readline())

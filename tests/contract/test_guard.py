@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sagacity.errors import ConfigError, InputError
+from sagacity.errors import InputError
 from sagacity.model.canonical import NULL
 from sagacity.model.record import Lock, Record
 from sagacity.model.unit import ChainHead, OutcomeUnknown, Unit, Written
@@ -202,9 +202,19 @@ async def test_workers_see_to_it_that_a_table_is_guarded_also_two_at_once(
         await written(own, WRITES["update"])
 
 
-async def test_a_table_that_is_not_there_cannot_be_guarded_and_is_named(store: Store) -> None:
-    with pytest.raises(ConfigError, match="table accounts cannot be guarded"):
-        await store.guard([GUARDED])
+async def test_a_table_that_is_not_there_is_left_out_and_guarded_once_it_is(
+    own: AsyncEngine, store: Store, desk: Bench
+) -> None:
+    async with own.begin() as conn:
+        await conn.run_sync(ACCOUNTS.drop)
+    await store.guard([GUARDED])
+    async with own.begin() as conn:
+        await conn.run_sync(ACCOUNTS.create)
+        await conn.execute(ACCOUNTS.insert().values(no=1, owner="ann", balance=0))
+    await store.guard([GUARDED])
+    await desk.begin(admit=(lock("account:1"),))
+    with pytest.raises(DBAPIError, match="is locked by saga"):
+        await written(own, WRITES["update"])
 
 
 # --- with the engine's own writes --------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -85,8 +86,8 @@ async def test_a_head_behind_what_was_acknowledged_stops_the_worker(house: House
     async def broken(batch: Batch) -> Written:
         raise OutcomeUnknown("the server failed over")
 
-    async def behind(chain: int) -> ChainHead:
-        return replace(await fence(chain), position=0, hash=b"")
+    async def behind(chain: int, *, owner: UUID | None = None) -> ChainHead:
+        return replace(await fence(chain, owner=owner), position=0, hash=b"")
 
     app.store.write, app.store.fence = broken, behind  # type: ignore[method-assign]
     await app.start(Fill, {"name": "c", "box": "b"})

@@ -12,7 +12,7 @@ from sagacity.clock import Clock
 from sagacity.errors import StoreUnavailable
 from sagacity.model.unit import BatchRefused, ChainHead, HeadMoved, OutcomeUnknown, Unit, Written
 from sagacity.runtime.committer import Ack, Lost, fenced, next_holders
-from sagacity.store.base import OwnRow, RowImages, Store
+from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
 
 Compose = Callable[[Mapping[str, RowImages]], Unit]
 
@@ -46,8 +46,10 @@ class Apart:
             head = self._idle.pop() if self._idle else await self._store.open_chain(self._worker)
             try:
                 ack, head = await self._write(head, saga, rows, compose)
-            finally:
-                self._idle.append(head)
+            except (Lost, OwnTableError):
+                self._idle.append(head)  # refused: the chain stands where it stood
+                raise
+            self._idle.append(head)
             return ack
 
     async def _write(
@@ -67,7 +69,7 @@ class Apart:
             except BatchRefused as refused:
                 raise Lost(next(iter(refused.losers.values()))) from None
             except OutcomeUnknown:
-                before, head = head.position, await fenced(self._store, self._clock, head)
+                before, head = head.position, await fenced(self._store, self._clock, head, owner=self._worker)
                 if head.position == before:
                     continue
                 written = Written(arrivals={}, objects={})

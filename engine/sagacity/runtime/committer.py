@@ -189,7 +189,7 @@ class Committer:
 
     async def _landed(self, batch: Batch) -> bool:
         """Fence the chain and see whether the batch is in it."""
-        head = await fenced(self._store, self._clock, batch.head)
+        head = await fenced(self._store, self._clock, batch.head, owner=self._worker)
         self.head = head
         return head.position == batch.new_head.position and head.hash == batch.new_head.hash
 
@@ -236,17 +236,20 @@ def next_holders(unit: Unit, objects: dict[str, ObjectState]) -> set[UUID]:
     return found
 
 
-async def fenced(store: Store, clock: Clock, expected: ChainHead) -> ChainHead:
-    """Raise the chain's epoch and read its head, however long the database takes to come back.
+async def fenced(store: Store, clock: Clock, expected: ChainHead, *, owner: UUID) -> ChainHead:
+    """Raise the epoch of `owner`'s chain and read its head, however long the database takes to come back.
 
     Raises:
         HistoryLost: the head stands behind what was acknowledged.
+        StoreUnavailable: the chain is somebody else's by now; what was sent may or may not be in it.
     """
     delay = 0.02
     while True:
         try:
-            head = await store.fence(expected.id)
+            head = await store.fence(expected.id, owner=owner)
             break
+        except HeadMoved as moved:
+            raise StoreUnavailable(f"{moved}: this worker's lease had run out") from None
         except (StoreUnavailable, OutcomeUnknown):
             await clock.sleep(delay)
             delay = min(delay * 2, 1.0)

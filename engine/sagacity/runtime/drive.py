@@ -18,7 +18,7 @@ from sagacity.decide.finish import Images, check_restores, finish, needs_check, 
 from sagacity.decide.forward import advance
 from sagacity.decide.outcomes import settle
 from sagacity.definition.participant import participant_of, statements
-from sagacity.errors import StepError, StoreError
+from sagacity.errors import HistoryLost, StepError, StoreError, StoreUnavailable
 from sagacity.model import lines as L
 from sagacity.model.canonical import Json, storable
 from sagacity.model.outcome import NotTried, Outcome
@@ -111,8 +111,8 @@ class Drive:
                 return
             await self._loop()
         except Exception as error:
-            if self._start is not None and not isinstance(error, (Lost, StoreError)):
-                await self._store_start()
+            if self._start is not None and not isinstance(error, (Lost, StoreUnavailable, HistoryLost)):
+                await self._store_start(error)
             if not self.durable.done():
                 self.durable.set_exception(error)
                 self.durable.exception()  # somebody may or may not be waiting for it
@@ -122,9 +122,20 @@ class Drive:
             for task in self._tasks.values():
                 task.cancel()
 
-    async def _store_start(self) -> None:
-        """Its first decision failed: it is stored, in its queues, as what an operator can look at."""
-        if self._first_draft(granted=False):
+    async def _store_start(self, error: Exception) -> None:
+        """Its first decision failed: it is stored, in its queues, as what an operator can look at.
+
+        Where the store itself will not have it so (a lock on what cannot be a key), it ends at once.
+        """
+        if isinstance(error, (StoreError, OwnTableError)):
+            assert self._start is not None
+            now = self._bench.time.now()
+            self.draft = begin(self._scope, self._start, now=now)
+            if self._through_inbox:
+                self.draft.consumed.append(self._start.id)
+            self.draft.add(L.RolledBack(reason=storable(f"it cannot be stored: {error}"), at=now))
+            await self._commit(release=True)
+        elif self._first_draft(granted=False):
             await self._commit()
         else:
             await self._commit(release=True)

@@ -23,7 +23,8 @@ async def break_cycles(store: Store, now: datetime) -> list[UUID]:
         await store.ring_sagas(front)
     edges = {record.id: blockers(record, objects) for record, objects in waiting}
     records = {record.id: record for record, _ in waiting}
-    victims = [_youngest(cycle, records) for cycle in cycles(edges)]
+    chosen = (_youngest(cycle, records) for cycle in cycles(edges))
+    victims = [victim for victim in chosen if victim is not None]
     if victims:
         await store.put([_restart(victim, edges, now) for victim in victims])
     return [victim.id for victim in victims]
@@ -100,10 +101,10 @@ class _Search:
             self.found.append(tuple(sorted(group)))
 
 
-def _youngest(cycle: Sequence[UUID], records: Mapping[UUID, Record]) -> Record:
-    # One that is behind its point of no return cannot go back, so it is nobody's victim.
-    able = [records[saga] for saga in cycle if not records[saga].pivoted] or [records[cycle[0]]]
-    return max(able, key=lambda record: (record.created_at, record.id))
+def _youngest(cycle: Sequence[UUID], records: Mapping[UUID, Record]) -> Record | None:
+    """The victim; None where all are behind their point of no return, and an operator must act."""
+    able = [records[saga] for saga in cycle if not records[saga].pivoted]
+    return max(able, key=lambda record: (record.created_at, record.id), default=None)
 
 
 def _restart(victim: Record, edges: Mapping[UUID, frozenset[UUID]], now: datetime) -> Message:

@@ -413,6 +413,10 @@ class Worker:
         if row is None or row.owner != self.id:
             await self.release(saga)
             return
+        if row.record.status.final:  # what is over stays over; the fault was in an act upon it
+            claimed = Claimed(record=row.record, epoch=row.epoch, arrivals=row.arrivals, mail=())
+            await self.store.rest(saga, self.id, claimed)
+            return
         why = storable(f"fault: {type(error).__name__}: {error}")
         draft = Draft(self._scopes[row.record.definition], row.record, ())
         draft.add(L.Stuck(why=why, at=self.time.now()))

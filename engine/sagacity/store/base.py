@@ -176,17 +176,21 @@ class Store(Protocol):
     async def guard(self, rows: Sequence[OwnRow]) -> None:
         """See to it that the tables of `rows` (their `object` is `type:`) carry the guard trigger.
 
-        On PostgreSQL; where it is there already nothing is done. SQLite has no guard: other programs that
-        write to the file are on their own there.
+        On PostgreSQL; where it is there already nothing is done, and a table that does not exist is left
+        out. SQLite has no guard: other programs that write to the file are on their own there.
 
         Raises:
-            ConfigError: a table does not exist, or the role may not create triggers on it.
+            ConfigError: the role may not create triggers on a table.
         """
 
-    async def fence(self, chain: int) -> ChainHead:
+    async def fence(self, chain: int, *, owner: UUID | None = None) -> ChainHead:
         """Epoch + 1 and read, in one statement.
 
         After a broken answer only this tells whether a batch landed.
+
+        Raises:
+            HeadMoved: the chain is no longer `owner`'s (where one is given): the lease ran out and somebody
+                else writes it now; nothing was changed.
         """
 
     async def workers(self) -> list[WorkerInfo]:

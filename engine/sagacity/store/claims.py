@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
 
 from sagacity.errors import StoreError
-from sagacity.model.unit import ChainHead, Claimed, WorkerInfo
+from sagacity.model.unit import ChainHead, Claimed, HeadMoved, WorkerInfo
 from sagacity.store import inbox, schema
 from sagacity.store.rows import Scope, head_of, record_of, worker_of, worker_values
 
@@ -66,22 +66,28 @@ def open_chain(conn: Connection, scope: Scope, worker: UUID) -> ChainHead:
     return head
 
 
-def fence(conn: Connection, scope: Scope, chain: int) -> ChainHead:
+def fence(conn: Connection, scope: Scope, chain: int, *, owner: UUID | None = None) -> ChainHead:
     """Epoch + 1 and read, in one statement.
 
     Raises:
+        HeadMoved: the chain is no longer `owner`'s; nothing was changed.
         StoreError: no such chain.
     """
-    return _fenced(conn, scope, chain)
+    return _fenced(conn, scope, chain, of=owner)
 
 
-def _fenced(conn: Connection, scope: Scope, chain: int, **values: Any) -> ChainHead:
+def _fenced(
+    conn: Connection, scope: Scope, chain: int, *, of: UUID | None = None, **values: Any
+) -> ChainHead:
+    mine = () if of is None else (_CHAIN.c.owner == of,)
     row = conn.execute(
         update(_CHAIN)
-        .where(scope.of(_CHAIN), _CHAIN.c.id == chain)
+        .where(scope.of(_CHAIN), _CHAIN.c.id == chain, *mine)
         .values(epoch=_CHAIN.c.epoch + 1, **values)
         .returning(_CHAIN.c.id, _CHAIN.c.epoch, _CHAIN.c.position, _CHAIN.c.hash)
     ).one_or_none()
+    if row is None and of is not None:
+        raise HeadMoved(f"chain {chain} is no longer worker {of}'s")
     if row is None:
         raise StoreError(f"no chain {chain} in tenant {scope.tenant!r}, lane {scope.lane!r}")
     return head_of(row)

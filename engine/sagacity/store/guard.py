@@ -77,8 +77,9 @@ def touch(conn: Connection, rows: Iterable[OwnRow]) -> None:
 
 
 def ensure(conn: Connection, *, row: OwnRow, tenant: str, lane: str) -> None:
-    """Guard the table of `row` (its `object` is `type:`) unless it is guarded already."""
-    if not is_guarded(conn, row.table):
+    """Guard the table of `row` (its `object` is `type:`), where it exists and is not guarded yet."""
+    exists = conn.scalar(text("SELECT to_regclass(:name)"), {"name": _name(conn, row.table)})
+    if exists is not None and not is_guarded(conn, row.table):
         install(conn, row.table, type=row.object.partition(":")[0], key=row.key, tenant=tenant, lane=lane)
 
 

@@ -163,8 +163,8 @@ class PortableStore(ABC):
     async def take_over(self) -> list[UUID]:
         return await self._write(lambda conn: claims.take_over(conn, self._scope, now=self._instant(conn)))
 
-    async def fence(self, chain: int) -> ChainHead:
-        return await self._write(lambda conn: claims.fence(conn, self._scope, chain))
+    async def fence(self, chain: int, *, owner: UUID | None = None) -> ChainHead:
+        return await self._write(lambda conn: claims.fence(conn, self._scope, chain, owner=owner))
 
     async def workers(self) -> list[WorkerInfo]:
         return await self._read(lambda conn: claims.workers(conn, self._scope, now=self._instant(conn)))

@@ -23,7 +23,7 @@ PROJECT_TOO = ("compensations", "migrations")
 STANDING_IN = {
     "make test": "make --dry-run test",
     "make check": "make --dry-run check",
-    "pip install .": "python -m pip --disable-pip-version-check install --quiet --dry-run --no-deps"
+    "pip install '.[server]'": "python -m pip --disable-pip-version-check install --quiet --dry-run --no-deps"
     " --no-build-isolation .",
     ". .venv/bin/activate": "true",
 }

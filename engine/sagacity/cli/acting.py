@@ -4,17 +4,19 @@ Each leaves a message in the inbox, with who sent it and why; a worker carries i
 cannot be taken back is previewed and needs a yes: from a person, or as `--yes`.
 """
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sagacity.cli.call import Call, Column, Output
 from sagacity.cli.reading import Definition, Ref
+from sagacity.errors import RefusedAct
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from sagacity.model.views import RollbackItem, RollbackPreview
+    from sagacity.model.views import RollbackItem, RollbackPreview, SagaView
     from sagacity.orchestrator import Orchestrator
 
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the log.")]
@@ -78,8 +80,23 @@ async def signal(
     carried = _json(data) if data is not None else None
     async with call.orchestrator() as sagas:
         saga = await sagas.resolve(ref, definition=definition)
+        _check_awaited(await sagas.show(saga), name)
         receipt = await sagas.signal(saga, name, carried, id=message, actor=_actor(call))
     _received(call, saga, new=receipt.new, done=f"{name} is on its way to saga {saga}")
+
+
+def _check_awaited(view: "SagaView", name: str) -> None:
+    """A person is told at once what would be refused later, in the log.
+
+    Raises:
+        RefusedAct: the saga is over.
+    """
+    if view.status.final:
+        raise RefusedAct(f"saga {view.id} takes no signal {name!r} any more: it is {view.status.value}")
+    awaited = sorted(wait.signal for wait in view.waits if wait.signal)
+    if awaited and name not in awaited:
+        hint = f"it waits for {' or '.join(awaited)} now; {name!r} is kept until it is awaited, if ever"
+        print(f"sagacity: {hint}", file=sys.stderr)
 
 
 async def cancel(call: Call, ref: Ref, *, reason: Reason, definition: Definition = None) -> None:

@@ -35,7 +35,7 @@ class ExternalSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """A probe's answer: the effect happened; `answer` is the step's result as JSON values or a model."""
+    """A probe's answer: the effect happened; `answer` is what it returned, as JSON values or as its type."""
 
     answer: Any = None
 

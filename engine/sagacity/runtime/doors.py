@@ -7,7 +7,9 @@ code made of it.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter
 
 from sagacity.definition.external import Call, External, Landed, NotLanded
 from sagacity.errors import Refused, SagacityError, Unavailable
@@ -109,7 +111,7 @@ class Door:
             found = await self._external.probe(passage.key)
             if isinstance(found, Landed):
                 passage.tried = passage.landed = True
-                return found.answer
+                return self._typed(call, found.answer)
             if isinstance(found, NotLanded) and passage.back:
                 passage.tried = passage.refused = passage.denied = True
                 raise Refused("it had not landed, and the saga goes back")
@@ -130,6 +132,11 @@ class Door:
             raise
         passage.landed = True
         return answer
+
+    def _typed(self, call: Call, answer: Any) -> Any:
+        """A probe's answer as what the effect itself would have returned."""
+        returns = get_type_hints(getattr(type(self._external), call.name)).get("return", Any)
+        return TypeAdapter(returns).validate_python(answer)
 
     def _check_open(self, call: Call) -> None:
         if self._passage.over:

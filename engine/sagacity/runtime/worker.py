@@ -7,6 +7,7 @@ what is in flight ends or is handed back.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +35,9 @@ from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.store.base import OwnRow, Store
 from sagacity.telemetry import tell, traced
+
+_SWEEPS_PER_LOOK = 10
+"""Where no flow takes late locks: sweeps between two looks at all queues."""
 
 
 class Worker:
@@ -253,12 +257,18 @@ class Worker:
         await self._every(timedelta(0), heard)
 
     async def _sweep(self) -> None:
+        # Only late locks close a cycle. Without any, the queues are looked at once in a while all the same,
+        # for a saga at the front that nobody woke.
+        late = any(step.late_locks for scope in self._scopes.values() for step in scope.flow.steps.values())
+        rest = 1 if late else _SWEEPS_PER_LOOK
+        sweeps = itertools.count(1)
+
         async def sweep() -> None:
             if self.time.now() >= self._leased_until:
                 await self._prolong()  # this process itself was asleep: it must not take itself for dead
             if await self.store.take_over() or await self.store.ring():
                 self.poke()
-            if await break_cycles(self.store, self.time.now()):
+            if next(sweeps) % rest == 0 and await break_cycles(self.store, self.time.now()):
                 self.poke()
 
         await self._every(self.settings.sweep, sweep)

@@ -97,9 +97,15 @@ class Job:
 
     @classmethod
     def of(cls, given: argparse.Namespace) -> Job:
-        """One ledger for each file in each store: the keys of two stores are strangers to one another."""
-        mark = hashlib.sha256(given.orders.read_bytes() + b"\0" + given.store.encode()).hexdigest()[:16]
+        """One set of ledgers for each store: what a saga did for one file is undone at the same services."""
+        mark = hashlib.sha256(given.store.encode()).hexdigest()[:16]
         return cls(orders=given.orders, store=given.store, ledger=STATE / mark)
+
+    @property
+    def noted(self) -> Path:
+        """Where `make services` for these very orders writes down its addresses."""
+        mark = hashlib.sha256(self.orders.read_bytes()).hexdigest()[:16]
+        return self.ledger / f"urls-{mark}.json"
 
 
 # --- the outside world -------------------------------------------------------------------------------
@@ -141,7 +147,7 @@ def outside(job: Job, voice: Voice) -> Iterator[dict[str, str]]:
 
 def _kept_up(job: Job) -> dict[str, str] | None:
     with contextlib.suppress(OSError, ValueError, httpx2.HTTPError):
-        urls: dict[str, str] = json.loads((job.ledger / "urls.json").read_bytes())
+        urls: dict[str, str] = json.loads(job.noted.read_bytes())
         for url in urls.values():
             httpx2.get(f"{url}/health", trust_env=False, timeout=2).raise_for_status()
         return urls
@@ -151,7 +157,7 @@ def _kept_up(job: Job) -> dict[str, str] | None:
 def keep_up(job: Job, voice: Voice) -> int:
     """`make services`: hold the services until Ctrl-C, and say how to reach them."""
     job.ledger.mkdir(parents=True, exist_ok=True)
-    noted = job.ledger / "urls.json"
+    noted = job.noted
     with outside(job, voice) as urls:
         noted.write_text(json.dumps(urls))
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -17,6 +17,7 @@ import pytest
 from sagacity.audit import verify
 from sagacity.clock import Clock
 from sagacity.definition.project import Project
+from sagacity.definition.registry import REGISTRY
 from sagacity.model.unit import Batch, Written
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.relay import Listener
@@ -84,10 +85,12 @@ class House:
     async def open(self, *sagas: Any, clock: Clock | None = None) -> Orchestrator:
         """Open the store for these flows; call it first."""
         project = Project.of(*sagas)
-        # A test process has the participants of all suites, some of them with tables that do not exist.
-        ours = {
-            t: cls for t, cls in project.participants.items() if cls.__module__.startswith("tests.runtime")
+        # A test process has the participants of all suites, also of one type: here, those made here.
+        made = {
+            t: [c for c in classes if c.__module__.startswith("tests.runtime")]
+            for t, classes in (REGISTRY.named("participants").items())
         }
+        ours = {t: classes[-1] for t, classes in made.items() if classes}
         self.project, self._clock = replace(project, participants=ours), clock
         self.app = await self.another(self.project)
         return self.app

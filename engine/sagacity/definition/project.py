@@ -190,10 +190,12 @@ def _with_children(flows: Iterable[Flow]) -> dict[str, Flow]:
 
 
 def _participants(modules: set[str]) -> dict[str, type[Participant]]:
-    """One class per type: one of the flows' own modules before others, the latest before earlier ones."""
+    """One class per type: one that the flows' own modules make or import, else the latest made."""
+    loaded = [sys.modules[name] for name in modules if name in sys.modules]
+    seen = {id(value) for module in loaded for value in vars(module).values()}
     found: dict[str, type[Participant]] = {}
     for type_, classes in REGISTRY.named("participants").items():
-        own = [cls for cls in classes if cls.__module__ in modules]
+        own = [cls for cls in classes if cls.__module__ in modules or id(cls) in seen]
         found[type_] = (own or list(classes))[-1]
     return found
 

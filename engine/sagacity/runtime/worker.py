@@ -75,13 +75,7 @@ class Worker:
         self.executor: Executor
         self.ready = asyncio.Event()
         self._listeners = tuple(listeners)
-        notices = bool(listeners) or self.settings.notices
-        self._scopes = {
-            name: Scope(
-                flow=flow, participants=participants, tenant=store.tenant, lane=store.lane, notices=notices
-            )
-            for name, flow in flows.items()
-        }
+        self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._given = externals
         self._participants = participants
         self._stopping = asyncio.Event()
@@ -93,6 +87,15 @@ class Worker:
         self._unsure = False
         self._leased_until: datetime
         self._failure: BaseException | None = None
+
+    def _scope(self, flow: Flow, participants: Mapping[str, Any]) -> Scope:
+        return Scope(
+            flow=flow,
+            participants=participants,
+            tenant=self.store.tenant,
+            lane=self.store.lane,
+            notices=bool(self._listeners) or self.settings.notices,
+        )
 
     @property
     def stopping(self) -> bool:

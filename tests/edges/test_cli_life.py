@@ -219,14 +219,14 @@ def test_a_worker_ends_with_0_on_sigterm(shop: Shop) -> None:
 
 
 def test_an_interrupted_run_hands_back_and_is_130(shop: Shop) -> None:
-    lines = [{"sale_id": f"s{n}", "amount": "1"} for n in range(8_000)]
+    lines = [{"sale_id": f"s{n}", "amount": "1"} for n in range(5_000)]
     file = shop.file("many.jsonl", *lines)
     with process(shop, "run", shop.flow("Sale"), "--input", str(file)) as running:
         until_said(running, "Sale: ")
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 130
         assert "Traceback" not in (running.stderr.read() if running.stderr else "")
-    assert shop.run("Sale", *lines).numbers["committed"] == "2000"
+    assert shop.run("Sale", *lines).numbers["committed"] == str(len(lines))
     assert shop.says("verify").code == 0
 
 

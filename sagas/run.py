@@ -373,7 +373,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     job = Job.of(given)
     if not given.services_only:
         # Ended from outside is ended as by Ctrl-C: the sagas first, then the services.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if given.services_only:
             return keep_up(job, voice)

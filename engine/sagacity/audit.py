@@ -231,8 +231,13 @@ class _Audit:
 
     async def _disagree(self, name: str, saga: UUID) -> bool:
         """Queue and saga, both as they are now, still tell different things."""
-        queued = any(view.object == name for view in await self.store.locks(saga=saga))
-        row = await self.store.saga(saga)
+        before = await self.store.saga(saga)
+        while True:
+            queued = any(view.object == name for view in await self.store.locks(saga=saga))
+            row = await self.store.saga(saga)
+            if (row and row.record.seq) == (before and before.record.seq):
+                break
+            before = row  # it moved between the two readings
         asked = row is not None and any(lock.object == name for lock in row.record.locks)
         return queued != asked
 

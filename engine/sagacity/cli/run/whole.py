@@ -152,9 +152,20 @@ async def _workers(call: Call, sagas: Orchestrator, place: Place, order: Order) 
 @contextmanager
 def _terminated_as_interrupt() -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does: workers hand back what they hold, and the code is 130."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
+
+    def terminate() -> None:
+        # Not by SIGINT: a process started in the background ignores that one.
+        asked.set()
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, terminate)
     try:
         yield
+    except asyncio.CancelledError:
+        if asked.is_set():
+            raise KeyboardInterrupt from None
+        raise
     finally:
         loop.remove_signal_handler(signal.SIGTERM)

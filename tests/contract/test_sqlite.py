@@ -178,7 +178,10 @@ async def test_another_connections_commit_is_a_hint_within_a_tenth_of_a_second(
 ) -> None:
     other = open_store(f"sqlite:///{path}")
     await other.open()
-    await asyncio.wait([asyncio.create_task(opened.hinted())], timeout=0.1)
+    earlier = asyncio.create_task(opened.hinted())
+    await asyncio.wait([earlier], timeout=0.1)
+    earlier.cancel()
+    await asyncio.wait([earlier])
     waiting = asyncio.create_task(opened.hinted())
     await asyncio.wait([waiting], timeout=0.1)
     assert not waiting.done()
@@ -193,6 +196,24 @@ async def test_its_own_commits_are_no_hint(opened: Store) -> None:
     await opened.put([start_message()])
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(opened.hinted(), 0.2)
+
+
+@pytest.mark.parametrize("ticks", range(6))
+async def test_whoever_waits_for_hints_is_cancelled_also_in_the_moment_a_hint_comes(
+    opened: Store, ticks: int
+) -> None:
+    async def listen() -> None:
+        while True:
+            await opened.hinted()
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0.03)
+    await opened.hint()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    listening.cancel()
+    await asyncio.wait([listening], timeout=1)
+    assert listening.cancelled()
 
 
 async def test_looking_for_work_reads_what_is_to_be_done_and_not_the_history(opened: Store) -> None:

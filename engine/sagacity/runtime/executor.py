@@ -85,9 +85,8 @@ class Executor:
             if undo.kind == "inverse":
                 door = Door(self._external(undo.external), passage, loop=None)
                 call = getattr(door, undo.method or "")
-                value = await asyncio.wait_for(
-                    call(_decoded(flow, effect.step, result)), undo.timeout.total_seconds()
-                )
+                async with asyncio.timeout(undo.timeout.total_seconds()):
+                    value = await call(_decoded(flow, effect.step, result))
             else:
                 named = self._undo_params(flow, run, record, passage, result)
                 value = await self._call(

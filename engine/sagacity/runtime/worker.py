@@ -140,9 +140,7 @@ class Worker:
         self._stopping.set()
         self.poke()
         if self._drives:
-            waiting = asyncio.wait(list(self._drives.values()))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(waiting, grace.total_seconds())
+            await asyncio.wait(list(self._drives.values()), timeout=grace.total_seconds())
         for task in list(self._drives.values()):
             task.cancel()
         if self._drives:

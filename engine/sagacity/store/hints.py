@@ -55,7 +55,8 @@ class Hints:
             await self._arrived.wait()
         else:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), _BACK_OFF)
+                async with asyncio.timeout(_BACK_OFF):
+                    await self._arrived.wait()
         self._arrived.clear()
 
     async def _listens(self) -> bool:

@@ -8,12 +8,12 @@ between a condition's check and the write that depends on it.
 """
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -293,10 +293,9 @@ class SqliteStore(PortableStore):
             seen, self._seen_version = self._seen_version, await self._in_thread(self._version)
             if seen != self._seen_version:
                 break
-            try:
-                await asyncio.wait_for(self._hint.wait(), WATCH_EVERY.total_seconds())
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_EVERY.total_seconds()):
+                    await self._hint.wait()
         self._hint.clear()
 
     def _version(self) -> int:
@@ -343,7 +342,7 @@ def _check_path(path: Path) -> None:
         raise StoreReadOnly(f"{path} cannot be written: give this process write permission")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _told(url: URL) -> Iterator[None]:
     """The driver's errors as the engine's, by their codes; collisions pass as they are.
 

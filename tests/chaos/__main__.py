@@ -1,0 +1,65 @@
+"""`python -m tests.chaos T3 --seed 7 --short`: one test of reliability by its name.
+
+Each test is a module with `run(options) -> int`: it starts all that it needs, ends what it started, prints
+its figures, and returns 0 only where nothing was violated. A name that nobody has written yet is not listed.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS: dict[str, tuple[str, str]] = {}
+"""Name → the module below `tests.chaos`, and what it is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a test is asked for.
+
+    Attributes:
+        seed: where its chance begins.
+        seeds: for tests that play many: how many, from `seed` on; None: as many as its form has.
+        long: the long form of the night; else the short one of every change.
+        artefacts: a folder for what a failure leaves behind; None: nothing is kept.
+    """
+
+    seed: int = 1
+    seeds: int | None = None
+    long: bool = False
+    artefacts: Path | None = None
+
+
+def parsed(arguments: Sequence[str]) -> tuple[str, Options]:
+    """The test's name and its options."""
+    titles = "\n".join(f"  {name:<4} {title}" for name, (_, title) in TESTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos",
+        description=__doc__,
+        epilog=f"tests:\n{titles}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("test", choices=list(TESTS), metavar="TEST", help="one of the names below")
+    parser.add_argument("--seed", type=int, default=1, help="where chance begins (1)")
+    parser.add_argument("--seeds", type=int, default=None, help="how many seeds, from --seed on")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--short", dest="long", action="store_false", help="the form of every change (default)")
+    form.add_argument("--long", dest="long", action="store_true", help="the form of the night")
+    parser.add_argument("--artefacts", type=Path, default=None, help="a folder for what a failure leaves")
+    said = parser.parse_args(arguments)
+    options = Options(seed=said.seed, seeds=said.seeds, long=said.long, artefacts=said.artefacts)
+    return said.test, options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one test; returns its exit code."""
+    name, options = parsed(arguments)
+    module = importlib.import_module(f"tests.chaos.{TESTS[name][0]}")
+    code: int = module.run(options)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ async with running(Worker(app.store, project.flows, project.participants, extern
     view = await settled(app, handle.id)
 ```
 
-Whole processes, their database, their network and their clocks are simulated by `sagacity.testing.simulation`.
+Whole processes, with their database, network and clocks, are simulated: `sagacity.testing.simulation`.
 """
 
 from sagacity.testing.clock import NOON, ManualClock

@@ -68,11 +68,24 @@ def begun(saga: UUID, line: L.Line) -> Record:
 def fold(record: Record, line: L.Line) -> Record:
     """The record after one more line."""
     changes = _FOLDS[line.kind](record, line)
+    if record.interrupted and _answers(line):
+        changes = {**changes, "interrupted": 0}
     seq = record.seq + 1
     return replace(record, seq=seq, revision=seq, updated_at=line.at, **changes)
 
 
 _Changes = dict[str, Any]
+_ANSWERS = (
+    *(L.Completed, L.Undone, L.UndoFailed, L.Signalled, L.TimedOut, L.Compensating, L.Retried, L.Restarted),
+    *(L.Committed, L.RolledBack),
+)
+
+
+def _answers(line: L.Line) -> bool:
+    """What was begun came to an answer: whoever had the saga in hand lived to write it."""
+    if isinstance(line, L.Failed):
+        return line.counts or line.signal is not None  # else its worker was lost
+    return isinstance(line, _ANSWERS)
 
 
 def _awake(record: Record) -> Status:
@@ -222,6 +235,10 @@ def _not_tried(record: Record, line: L.NotTried) -> _Changes:
     run = replace(old, phase=Phase.RETRY, due_at=line.at, base=old.base + 1)
     effects = record.effects if old.unknown else _voided(record, line.step, line.visit, None)
     return {"runs": _with_run(record, run), "effects": effects, **_up(record)}
+
+
+def _interrupted(record: Record, line: L.Interrupted) -> _Changes:
+    return {"interrupted": record.interrupted + 1}
 
 
 def _awaiting(record: Record, line: L.Awaiting) -> _Changes:
@@ -387,6 +404,7 @@ _FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
     L.Completed.kind: _completed,
     L.Failed.kind: _failed,
     L.NotTried.kind: _not_tried,
+    L.Interrupted.kind: _interrupted,
     L.Awaiting.kind: _awaiting,
     L.Slept.kind: _slept,
     L.Signalled.kind: _signalled,

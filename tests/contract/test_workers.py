@@ -178,3 +178,29 @@ async def test_fence_tells_whether_a_batch_landed_and_shuts_out_what_is_late(
 async def test_there_is_no_fencing_of_a_chain_that_is_not_there(store: Store) -> None:
     with pytest.raises(StoreError):
         await store.fence(99)
+
+
+async def test_whoever_claims_a_dead_ones_saga_is_told_so_once(
+    store: Store, desk: Bench, clock: HandClock
+) -> None:
+    saga = await desk.begin()
+    clock.pass_by(PAST_LEASE)
+    heir = await bench(store)
+    await store.take_over()
+    (claimed,) = await store.claim(heir.worker, [FLOW], limit=10)
+    assert claimed.orphaned
+    await store.hand_back(heir.worker, [saga.id])
+    (again,) = await store.claim(heir.worker, [FLOW], limit=10)
+    assert (again.orphaned, again.record) == (False, saga)
+
+
+async def test_what_a_worker_owns_and_has_taken_is_what_it_holds(store: Store, desk: Bench) -> None:
+    saga = await desk.begin()
+    start, read = start_message(), start_message()
+    await store.put([start, read])
+    taken = await store.claim_starts(desk.worker, [FLOW], limit=10)
+    assert await store.held(desk.worker) == [saga.id, *(message.id for message in taken)]
+    await store.give_back_starts(desk.worker, [start.id])
+    await store.hand_back(desk.worker, [saga.id])
+    assert await store.held(desk.worker) == [read.id]
+    assert await store.held((await bench(store)).worker) == []

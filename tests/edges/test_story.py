@@ -108,6 +108,10 @@ TOLD: list[tuple[L.Line, str]] = [
         "fetch: it is too early; it looks again at 2026-03-01 10:30:00Z, or as soon as ready arrives",
     ),
     (
+        L.Interrupted(at=AT),
+        "taken over: the worker that had it in hand fell silent",
+    ),
+    (
         L.NotTried(step="take_money", visit=1, why="a cancel came first", at=AT),
         "take money: the call was not made after all: a cancel came first; nothing happened outside",
     ),

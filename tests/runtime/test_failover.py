@@ -6,14 +6,17 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import BaseModel
 
+from sagacity import Saga, State, step
 from sagacity.errors import StoreError
 from sagacity.model.record import Status
 from sagacity.model.unit import OutcomeUnknown
 from sagacity.runtime.worker import Worker
-from sagacity.testing import PATIENCE, ManualClock, running, until
+from sagacity.testing import PATIENCE, ManualClock, running, settled, until
 from tests.runtime.conftest import House
 from tests.runtime.flows import Ask, Errand, Fill
+from tests.runtime.outside import BringBack, Depot, Receipt, Vault
 
 LEASE = timedelta(seconds=10)
 
@@ -108,7 +111,7 @@ async def test_a_straggler_that_was_taken_for_dead_can_write_nothing_any_more(ho
     await house.work(other, lease=timedelta(days=1))
     await until(lambda: over(house, handle.id))
     assert (await handle.show()).status is Status.COMMITTED
-    assert (await handle.history())[written].kind == "failed"
+    assert [line.kind for line in await handle.history()][written : written + 2] == ["interrupted", "failed"]
     assert len(house.town.landed) == 3
 
 
@@ -170,3 +173,97 @@ async def test_a_signal_is_heard_by_whoever_comes_after_a_restart(house: House) 
 async def waits(house: House, saga: UUID) -> bool:
     row = await house.app.store.saga(saga)
     return row is not None and row.record.status is Status.WAITING and row.owner is None
+
+
+class Deadly(Saga, version=1, key="name"):
+    """Whatever is on the list kills the process that does it."""
+
+    class Input(BaseModel):
+        name: str
+
+    asked = State(initial=True)
+    weighed = State()
+    lent = State()
+    done = State(final=True)
+    weigh = asked.to(weighed)
+    lend = weighed.to(lent)
+    pay = lent.to(done)
+
+    @step(weigh)
+    async def weigh_it(self, asked: Input) -> None:
+        await _deadly("weigh", asked.name)
+
+    @step(lend, undo=BringBack)
+    async def lend_it(self, asked: Input, depot: Depot) -> Receipt:
+        await _deadly("lend", asked.name)
+        return await depot.lend(asked.name)
+
+    @step(pay, undo=Vault.refund)
+    async def pay_for_it(self, asked: Input, vault: Vault) -> Receipt:
+        return await vault.charge(asked.name)
+
+
+KILLS: list[tuple[str, str]] = []
+"""What kills; a test fills it."""
+_struck = asyncio.Event()
+
+
+async def _deadly(what: str, name: str) -> None:
+    if (what, name) in KILLS:
+        _struck.set()
+        await asyncio.Event().wait()
+
+
+async def killed(house: House, clock: ManualClock, **settings: Any) -> None:
+    """One worker after the other takes up what is there, until one of them is killed by it."""
+    _struck.clear()
+    clock.advance(2 * LEASE)
+    worker, task = await begun(house, await house.another(), **settings)
+    try:
+        await until(_struck.is_set)
+    finally:
+        await struck_dead(task)
+    assert worker.active == 0
+
+
+@pytest.mark.parametrize("what", ["weigh", "lend"])
+async def test_a_saga_that_kills_every_worker_is_stuck_after_a_few(house: House, what: str) -> None:
+    clock = ManualClock()
+    app = await house.open(Deadly, clock=clock)
+    KILLS[:] = [(what, "bad")]
+    bad = await app.start(Deadly, {"name": "bad"})
+    for _ in range(3):
+        await killed(house, clock, takeovers=3)
+    clock.advance(2 * LEASE)
+    await house.work(await house.another(), lease=timedelta(days=9), takeovers=3)
+    view = await settled(app, bad.id)
+    where = "in asked" if what == "weigh" else "at lend_it"
+    assert (view.status, view.why) == (
+        Status.STUCK,
+        f"3 workers in a row fell silent with it in hand ({where}): it may be what kills them",
+    )
+    KILLS.clear()
+    await app.retry(bad.id)
+    clock.advance(timedelta(seconds=1))
+    await until(lambda: over(house, bad.id))
+    assert (await bad.show()).status is Status.COMMITTED
+    assert len(house.town.landed) == 2
+
+
+async def test_those_that_went_down_with_a_deadly_one_are_not_held_guilty(house: House) -> None:
+    clock = ManualClock()
+    app = await house.open(Deadly, clock=clock)
+    KILLS[:] = [("lend", "bad")]
+    house.town.gate("vault.charge")
+    good = [await app.start(Deadly, {"name": f"good {n}"}) for n in range(3)]
+    bad = await app.start(Deadly, {"name": "bad"})
+    for _ in range(2):
+        await killed(house, clock, takeovers=3)
+    house.town.gates.clear()
+    await killed(house, clock, takeovers=3)
+    clock.advance(2 * LEASE)
+    await house.work(await house.another(), lease=timedelta(days=9), takeovers=3)
+    assert (await settled(app, bad.id)).status is Status.STUCK
+    for handle in good:
+        await until(lambda: over(house, handle.id))  # noqa: B023
+        assert (await handle.show()).status is Status.COMMITTED

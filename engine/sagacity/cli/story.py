@@ -119,6 +119,10 @@ def _not_tried(line: lines.NotTried) -> str:
     return f"{name(line.step)}: the call was not made after all: {_text(line.why)}; nothing happened outside"
 
 
+def _interrupted(_: lines.Interrupted) -> str:
+    return "taken over: the worker that had it in hand fell silent"
+
+
 def _awaiting(line: lines.Awaiting) -> str:
     return f"now waits for {listed((_wait(wait, line.at) for wait in line.waits), last='or')}"
 
@@ -231,6 +235,7 @@ _TELLERS: dict[type[lines.Line], Callable[[Any], str]] = {
     lines.Completed: _completed,
     lines.Failed: _failed,
     lines.NotTried: _not_tried,
+    lines.Interrupted: _interrupted,
     lines.Awaiting: _awaiting,
     lines.Slept: _slept,
     lines.Signalled: _signalled,

@@ -12,7 +12,7 @@ from sagacity.ids import derived_id
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import Json, canonical, loaded
-from sagacity.model.record import Run, Status
+from sagacity.model.record import Phase, Run, Status
 from sagacity.model.unit import Message
 from sagacity.retry import retry_at
 
@@ -61,6 +61,21 @@ def lost(draft: Draft, step: Step, run: Run, now: datetime) -> None:
             at=now,
         )
     )
+
+
+SUSPECT = 2
+"""Taken over that often in a row, a saga may be what kills its workers."""
+
+
+def interrupted(draft: Draft, now: datetime, *, limit: int) -> None:
+    """The saga's last worker fell silent with it in hand; at `limit` times in a row it is stuck."""
+    draft.add(L.Interrupted(at=now))
+    times = draft.record.interrupted
+    if times >= limit:
+        run = next((run for run in draft.record.runs if run.phase is Phase.OPEN), None)
+        doing = f"in {', '.join(draft.record.state)}" if run is None else f"at {run.step}"
+        why = f"{times} workers in a row fell silent with it in hand ({doing}): it may be what kills them"
+        draft.add(L.Stuck(why=why, at=now))
 
 
 def complete(

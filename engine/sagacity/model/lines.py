@@ -139,6 +139,13 @@ class NotTried(Line):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted(Line):
+    """The saga was taken over: its worker fell silent with it in hand."""
+
+    kind: ClassVar[str] = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Awaiting(Line):
     """The saga reached a state in which it listens for something from outside."""
 

@@ -239,6 +239,7 @@ class Record:
         backward: it is going back (`compensating`, or stuck on the way).
         pivoted: the point of no return is behind.
         restarts: how often it was rolled back to the start as a deadlock's victim.
+        interrupted: how often in a row a worker fell silent with it in hand, with no answer in between.
         restores: only for a rollback after commit: what to bring back.
         due_at: when something moves it by itself; None if nothing will.
     """
@@ -275,6 +276,7 @@ class Record:
     backward: bool = False
     pivoted: bool = False
     restarts: int = 0
+    interrupted: int = 0
 
     @property
     def locked(self) -> bool:

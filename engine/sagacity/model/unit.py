@@ -263,12 +263,14 @@ class Claimed:
         epoch: the fencing number of this lease.
         arrivals: bells rung when the mail was read.
         mail: its unread inbox rows, oldest first.
+        orphaned: the last one to have it in hand was taken over (`Store.take_over`).
     """
 
     record: Record
     epoch: int
     arrivals: int
     mail: tuple[Message, ...]
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

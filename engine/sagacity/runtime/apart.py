@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from sagacity.clock import Clock
+from sagacity.definition.participant import Participant, participant_of, statements
 from sagacity.errors import StoreUnavailable
+from sagacity.model.record import Staged
 from sagacity.model.unit import BatchRefused, ChainHead, HeadMoved, OutcomeUnknown, Unit, Written
 from sagacity.runtime.committer import Ack, Lost, fenced, next_holders
 from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
 
+Registry = Mapping[str, type[Participant]]
 Compose = Callable[[Mapping[str, RowImages]], Unit]
 
 
@@ -79,3 +82,24 @@ class Apart:
             if woken:
                 self._freed(woken)
             return Ack(arrivals=written.arrivals.get(saga), objects=written.objects), head
+
+
+def guarded_rows(registry: Registry, unit: Unit) -> tuple[OwnRow, ...]:
+    """Rows of guarded tables that the unit locks: touching them stops a writer in flight."""
+    found: list[OwnRow] = []
+    for lock in unit.admit:
+        cls = registry.get(lock.type)
+        if cls is not None and cls.table is not None and cls.guarded:
+            found.append(OwnRow(object=lock.object, table=cls.table, key=cls.key or "id"))
+    return tuple(found)
+
+
+def changed_row(registry: Registry, name: str, operations: tuple[Staged, ...]) -> OwnRow:
+    """A user's row with the statements that these operations are."""
+    cls = participant_of(registry, name)
+    return OwnRow(
+        object=name,
+        table=cls.table,
+        key=cls.key or "id",
+        statements=statements(registry, name, operations),
+    )

@@ -13,24 +13,23 @@ from uuid import UUID
 from sagacity.clock import Clock
 from sagacity.decide import backward
 from sagacity.decide.begin import ask_locks, begin
-from sagacity.decide.draft import Draft, Moves, RunStep, Scope
+from sagacity.decide.draft import Draft, Moves, RunStep, Scope, ended
 from sagacity.decide.finish import Images, check_restores, finish, needs_check, own_rows, touched
 from sagacity.decide.forward import advance
-from sagacity.decide.outcomes import settle
-from sagacity.definition.participant import participant_of, statements
+from sagacity.decide.outcomes import SUSPECT, interrupted, settle
 from sagacity.errors import HistoryLost, StepError, StoreError, StoreUnavailable
 from sagacity.model import lines as L
 from sagacity.model.canonical import Json, storable
 from sagacity.model.outcome import NotTried, Outcome
 from sagacity.model.record import Record, Staged, Status, WaitsFor
 from sagacity.model.unit import Claimed, Loss, Message, ObjectState, Unit, holders
-from sagacity.runtime.apart import Apart
+from sagacity.runtime.apart import Apart, changed_row, guarded_rows
 from sagacity.runtime.committer import Ack, Committer, Lost
 from sagacity.runtime.doors import Passage
 from sagacity.runtime.executor import Executor
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.timekeeper import Timekeeper
-from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
+from sagacity.store.base import OwnTableError, RowImages, Store
 
 
 class Bench(Protocol):
@@ -44,6 +43,7 @@ class Bench(Protocol):
     apart: Apart
     executor: Executor
     settings: WorkerSettings
+    alone: asyncio.Lock
 
     @property
     def stopping(self) -> bool:
@@ -75,6 +75,7 @@ class Drive:
         self._passages: dict[str, Passage] = {}
         self._holding = False
         self._checked = False
+        self._orphaned = False
         self.durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.draft: Draft
 
@@ -84,6 +85,7 @@ class Drive:
     def of_claimed(cls, bench: Bench, scope: Scope, claimed: Claimed) -> "Drive":
         """For a saga that the worker has claimed."""
         drive = cls(bench, scope, epoch=claimed.epoch, arrivals=claimed.arrivals)
+        drive._orphaned = claimed.orphaned and not ended(claimed.record)
         drive.draft = Draft(scope, claimed.record, claimed.mail)
         return drive
 
@@ -109,7 +111,11 @@ class Drive:
         try:
             if self._start is not None and not await self._begin():
                 return
-            await self._loop()
+            if self._suspect():
+                async with self._bench.alone:  # whoever waits has nothing begun, so it is not counted again
+                    await self._loop()
+            else:
+                await self._loop()
         except Exception as error:
             if self._start is not None and not isinstance(error, (Lost, StoreUnavailable, HistoryLost)):
                 await self._store_start(error)
@@ -189,7 +195,16 @@ class Drive:
 
     # --- the loop ---------------------------------------------------------------------------------
 
+    def _suspect(self) -> bool:
+        """It may be what kills its workers."""
+        return self._start is None and self.draft.record.interrupted + self._orphaned >= SUSPECT
+
     async def _loop(self) -> None:
+        if self._orphaned:
+            # Before anything is begun again: what kills the process now must find itself counted.
+            interrupted(self.draft, self._bench.time.now(), limit=self._bench.settings.takeovers)
+            if not ended(self.draft.record):
+                await self._commit()
         if not self.draft.record.locked and not self._holding:
             await self._look_at_locks()
         while True:
@@ -221,7 +236,9 @@ class Drive:
         elif moves.rest or moves.sleep is not None:
             return await self._let_go(moves)
         else:
-            if self.draft.lines and (moves.intends or self.draft.admits or self._tasks):
+            # A start from the inbox is stored before its first step: what kills the process leaves a trace.
+            first = self._start is not None and self._through_inbox
+            if self.draft.lines and (moves.intends or self.draft.admits or self._tasks or first):
                 await self._commit()  # also what one region has done, while another is still at it
             await self._launch(moves)
         return False
@@ -291,23 +308,13 @@ class Drive:
     async def _commit(self, *, release: bool = False, optimistic: bool = False) -> Ack:
         """Write the draft; what follows builds on it."""
         unit = self._unit(release=release, optimistic=optimistic)
-        guarded = self._guarded(unit)
+        guarded = guarded_rows(self._scope.participants, unit)
         if guarded:
             ack = await self._bench.apart.submit(unit.saga, guarded, lambda images: unit)
         else:
             ack = await self._bench.committer.submit(unit)
         await self._written(unit, ack)
         return ack
-
-    def _guarded(self, unit: Unit) -> tuple[OwnRow, ...]:
-        """Rows of guarded tables that the unit locks: touching them stops a writer in flight."""
-        registry = self._scope.participants
-        found: list[OwnRow] = []
-        for lock in unit.admit:
-            cls = registry.get(lock.type)
-            if cls is not None and cls.table is not None and cls.guarded:
-                found.append(OwnRow(object=lock.object, table=cls.table, key=cls.key or "id"))
-        return tuple(found)
 
     async def _written(self, unit: Unit, ack: Ack) -> None:
         """Go on from what now stands in the store."""
@@ -444,7 +451,8 @@ class Drive:
             self.draft.add(L.CancelAsked(reason=why, actor=None, message=None, at=now))
 
     async def _commit_apart(self, own: Mapping[str, tuple[Staged, ...]]) -> None:
-        rows = tuple(self._own_row(name, operations) for name, operations in own.items())
+        registry = self._scope.participants
+        rows = tuple(changed_row(registry, name, operations) for name, operations in own.items())
         mark, record, now = self.draft.mark(), self.draft.record, self._bench.time.now()
 
         def compose(images: Mapping[str, RowImages]) -> Unit:
@@ -454,16 +462,6 @@ class Drive:
             return self._unit(release=True, optimistic=False)
 
         await self._bench.apart.submit(record.id, rows, compose)
-
-    def _own_row(self, name: str, operations: tuple[Staged, ...]) -> OwnRow:
-        registry = self._scope.participants
-        cls = participant_of(registry, name)
-        return OwnRow(
-            object=name,
-            table=cls.table,
-            key=cls.key or "id",
-            statements=statements(registry, name, operations),
-        )
 
     async def _restart(self) -> bool:
         """A deadlock's victim is back at its start, and in the queues for its locks anew."""

@@ -18,6 +18,8 @@ class WorkerSettings:
         threads: threads for plain (not async) steps.
         own_chains: connections for commits that touch the user's own tables.
         short_sleep: waits up to this are held in memory instead of being put into the database.
+        takeovers: how often in a row a saga may take its worker down with it before it is stuck; at least 1.
+            From the second on such sagas are driven one at a time, so that the guilty one stands alone.
         notices: put ends (committed, rolled back, stuck) into the outbox for listeners.
     """
 
@@ -30,4 +32,5 @@ class WorkerSettings:
     threads: int = 16
     own_chains: int = 2
     short_sleep: timedelta = timedelta(seconds=1)
+    takeovers: int = 5
     notices: bool = False

@@ -74,6 +74,7 @@ class Worker:
         self.apart: Apart
         self.executor: Executor
         self.ready = asyncio.Event()
+        self.alone = asyncio.Lock()
         self._listeners = tuple(listeners)
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._given = externals

@@ -171,6 +171,7 @@ class Store(Protocol):
         """Fence workers whose lease ran out; returns their ids. Safe to call from many at once.
 
         Their chains' epochs + 1, their sagas unowned (epoch + 1, runnable now), their taken starts free.
+        `heard` of those sagas becomes -1: whoever claims one next is told so (`Claimed.orphaned`), once.
         """
 
     async def guard(self, rows: Sequence[OwnRow]) -> None:

@@ -8,6 +8,7 @@ however late its result comes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,9 @@ from sagacity.store import inbox, schema
 from sagacity.store.rows import Scope, head_of, record_of, worker_of, worker_values
 
 Now = datetime | ColumnElement[datetime]
+
+_ORPHANED = -1
+"""In `heard`, which counts from 0: nobody answers its bells, for its worker is dead. Any claim ends it."""
 
 _CHAIN = schema.chain
 _INBOX = schema.inbox
@@ -123,11 +127,11 @@ def take_over(conn: Connection, scope: Scope, *, now: Now) -> list[UUID]:
     ids = [row.id for row in conn.execute(dead)]
     for worker in ids:
         conn.execute(update(_WORKER).where(scope.of(_WORKER), _WORKER.c.id == worker).values(alive=False))
-        _let_go(conn, scope, worker, now=now)
+        _let_go(conn, scope, worker, now=now, heard=_ORPHANED)
     return ids
 
 
-def _let_go(conn: Connection, scope: Scope, worker: UUID, *, now: Now) -> None:
+def _let_go(conn: Connection, scope: Scope, worker: UUID, *, now: Now, **values: Any) -> None:
     """Starts, sagas and chains of a worker, in the order of locks that batches keep."""
     taken = _in_order(
         select(_INBOX.c.id).where(
@@ -140,7 +144,7 @@ def _let_go(conn: Connection, scope: Scope, worker: UUID, *, now: Now) -> None:
     conn.execute(
         update(_SAGA)
         .where(scope.of(_SAGA), _SAGA.c.id.in_(owned))
-        .values(owner=None, epoch=_SAGA.c.epoch + 1, wake_at=now)
+        .values(owner=None, epoch=_SAGA.c.epoch + 1, wake_at=now, **values)
     )
     chains = _in_order(select(_CHAIN.c.id).where(scope.of(_CHAIN), _CHAIN.c.owner == worker), _CHAIN.c.id)
     conn.execute(
@@ -172,24 +176,30 @@ def claim(
     """Sagas that nobody owns and that are due or rung, now owned by `worker`."""
     # An expression, so that no planner walks the index of a definition through all its history.
     definition = func.coalesce(_SAGA.c.definition, "")
-    free = select(_SAGA.c.id).where(
+    free = select(_SAGA.c.id, _SAGA.c.heard).where(
         scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, definition.in_(definitions)
     )
     due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(
         _SAGA.c.wake_at, _SAGA.c.id
     )
-    found = _owned(conn, scope, worker, due.limit(limit))
+    orphaned: set[UUID] = set()
+    found = _owned(conn, scope, worker, due.limit(limit), orphaned)
     if len(found) < limit:
         rung = free.where(schema.RUNG).order_by(_SAGA.c.id)
-        found += _owned(conn, scope, worker, rung.limit(limit - len(found)))
-    return _with_mail(conn, scope, found)
+        found += _owned(conn, scope, worker, rung.limit(limit - len(found)), orphaned)
+    claimed = _with_mail(conn, scope, found)
+    return [replace(c, orphaned=True) if c.record.id in orphaned else c for c in claimed]
 
 
-def _owned(conn: Connection, scope: Scope, worker: UUID, wanted: Select[Any]) -> list[Any]:
+def _owned(
+    conn: Connection, scope: Scope, worker: UUID, wanted: Select[Any], orphaned: set[UUID]
+) -> list[Any]:
     """Rows of `wanted` that nobody else is taking, now the worker's, in the order wanted."""
-    ids = [row.id for row in conn.execute(wanted.with_for_update(skip_locked=True))]
-    if not ids:
+    free = list(conn.execute(wanted.with_for_update(skip_locked=True)))
+    if not free:
         return []
+    ids = [row.id for row in free]
+    orphaned.update(row.id for row in free if row.heard == _ORPHANED)
     rows = {row.id: row for row in conn.execute(_taking(scope, worker).where(_SAGA.c.id.in_(ids)))}
     return [rows[id] for id in ids if id in rows]
 

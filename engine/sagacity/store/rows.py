@@ -164,7 +164,7 @@ def record_of(row: Row[Any] | _SagaColumns) -> Record:
     if row.memo != _EMPTY:
         content = orjson.loads(row.memo)
         known = _MEMO.validate_python(content)
-        memo |= {name: getattr(known, name) for name in content}
+        memo |= {name: getattr(known, name) for name in content if name in _HINTS}
     return Record(
         id=row.id,
         definition=row.definition,

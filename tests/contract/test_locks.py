@@ -1,7 +1,6 @@
 """Lock queues: order, holders, fencing numbers, and who waits for whom."""
 
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -9,14 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sagacity.errors import StoreError
 from sagacity.ids import new_id
 from sagacity.model.record import Held, Record, Status, WaitsFor
-from sagacity.model.unit import ObjectState, QueueEntry, holders
+from sagacity.model.unit import QueueEntry, holders
 from sagacity.model.views import LockView
 from sagacity.store.base import Store
 from tests.contract.builders import NOON, Bench, change, dump, first, following, lock, record
 
 
 async def queue(store: Store, object: str) -> tuple[QueueEntry, ...]:
-    return (await store.objects([object]))[object].queue
+    return tuple((await store.objects([object]))[object].queue)
 
 
 def waiting(*objects: str) -> Record:
@@ -182,14 +181,14 @@ async def test_the_wait_graph_has_every_waiter_with_all_it_asked_for(store: Stor
     two = await desk.begin(waiting("b:1"), admit=(lock("b:1"),))
     await desk.begin(admit=(lock("c:1"),))
     graph = await store.wait_graph()
-    assert [saga for saga, _ in graph] == sorted((one, two), key=lambda saga: saga.id)
-    seen: dict[UUID, dict[str, ObjectState]] = {saga.id: objects for saga, objects in graph}
-    assert set(seen[one.id]) == {"a:1", "b:1"}
-    assert holders(seen[one.id]["a:1"].queue) == (one.id,)
-    assert holders(seen[one.id]["b:1"].queue) == (two.id,)
-    assert seen[two.id] == {"b:1": seen[one.id]["b:1"]}
+    assert graph.waiting == {one.id, two.id}
+    assert {name: holders(queue) for name, queue in graph.queues.items()} == {
+        "a:1": (one.id,),
+        "b:1": (two.id,),
+    }
 
 
 async def test_the_wait_graph_is_empty_when_nobody_waits(store: Store, desk: Bench) -> None:
     await desk.begin(admit=(lock("a:1"),))
-    assert await store.wait_graph() == []
+    graph = await store.wait_graph()
+    assert (graph.waiting, graph.queues) == (frozenset(), {})

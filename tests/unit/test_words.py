@@ -10,6 +10,7 @@ from sagacity.errors import DefinitionError, Fault, KeyTaken, Later, NaiveDateti
 from sagacity.ids import derived_id, new_id
 from sagacity.model.record import FINAL, Lock, Status
 from sagacity.model.unit import BatchRefused, Loss, QueueEntry, holders
+from sagacity.store.rows import entry_text, object_state
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -30,8 +31,18 @@ def test_the_first_entry_holds_or_the_leading_run_of_shared_ones(queue: str, who
 
 
 def test_a_place_in_a_queue_has_one_text() -> None:
-    assert entry(1, "s").text == f"s{UUID(int=1)}:3:{int(NOON.timestamp())}000000"
-    assert entry(1, "x").text[:37] == f"x{UUID(int=1)}"
+    assert entry_text(entry(1, "s")) == f"s{UUID(int=1)}:3:{int(NOON.timestamp())}000000"
+    assert entry_text(entry(1, "x"))[:37] == f"x{UUID(int=1)}"
+
+
+def test_a_stored_queue_is_read_as_its_places() -> None:
+    entries = tuple(entry(n, mode) for n, mode in enumerate("ssx"))
+    queue = object_state("a:1", 1, "null", [entry_text(place) for place in entries]).queue
+    assert (queue[0], queue[1:], len(queue), tuple(queue)) == (entries[0], entries[1:], 3, entries)
+    assert queue == entries
+    assert queue != entries[:2]
+    assert repr(queue) == repr(entries)
+    assert hash(queue) == hash(entries)
 
 
 def test_new_ids_are_in_order_and_derived_ones_are_always_the_same() -> None:

@@ -5,6 +5,7 @@ store writes a batch all or nothing, and when it refuses, it names the members t
 blame, so one failing member fails alone.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -175,7 +176,7 @@ class ObjectState:
     object: str
     version: int
     state: Json
-    queue: tuple["QueueEntry", ...] = ()
+    queue: "Sequence[QueueEntry]" = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,18 +193,8 @@ class QueueEntry:
     ticket: int
     since: datetime
 
-    @property
-    def text(self) -> str:
-        """As stored: `x<saga>:<ticket>:<microseconds since 1970>`; the first 37 characters identify it."""
-        mark = "x" if self.mode == "exclusive" else "s"
-        return f"{mark}{self.saga}:{self.ticket}:{_micros(self.since)}"
 
-
-def _micros(instant: datetime) -> int:
-    return int(instant.timestamp() * 1_000_000)
-
-
-def holders(queue: tuple[QueueEntry, ...]) -> tuple[UUID, ...]:
+def holders(queue: Sequence[QueueEntry]) -> tuple[UUID, ...]:
     """Who holds the lock: the first entry, or the leading run of shared ones."""
     if not queue or queue[0].mode == "exclusive":
         return tuple(entry.saga for entry in queue[:1])
@@ -213,6 +204,19 @@ def holders(queue: tuple[QueueEntry, ...]) -> tuple[UUID, ...]:
             break
         found.append(entry.saga)
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitGraph:
+    """Who waits for whom, on one snapshot.
+
+    Attributes:
+        waiting: sagas that wait for a lock.
+        queues: object → its queue, of every object that one of them has asked for.
+    """
+
+    waiting: frozenset[UUID]
+    queues: Mapping[str, Sequence[QueueEntry]]
 
 
 class Loss(StrEnum):

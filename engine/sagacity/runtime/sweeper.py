@@ -1,13 +1,14 @@
 """What mends what time broke: dead workers' sagas, bells not rung, and cycles of late locks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from uuid import UUID
 
 from sagacity.ids import derived_id
 from sagacity.model.canonical import canonical
 from sagacity.model.record import Record
-from sagacity.model.unit import Message, ObjectState
+from sagacity.model.unit import Message, QueueEntry
 from sagacity.store.base import Store
 
 
@@ -17,33 +18,38 @@ async def break_cycles(store: Store, now: datetime) -> list[UUID]:
     Also rings sagas that stand first in all their queues and still sleep: whoever should have
     woken them died in between. Returns the victims.
     """
-    waiting = await store.wait_graph()
-    front = [record.id for record, objects in waiting if not blockers(record, objects)]
+    graph = await store.wait_graph()
+    edges = blockers(graph.queues.values())
+    front = sorted(graph.waiting - edges.keys())
     if front:
         await store.ring_sagas(front)
-    edges = {record.id: blockers(record, objects) for record, objects in waiting}
-    records = {record.id: record for record, _ in waiting}
-    chosen = (_youngest(cycle, records) for cycle in cycles(edges))
-    victims = [victim for victim in chosen if victim is not None]
+    victims: list[Record] = []
+    for cycle in cycles(edges):
+        rows = [await store.saga(saga) for saga in cycle if saga in graph.waiting]
+        victim = _youngest([row.record for row in rows if row is not None])
+        if victim is not None:
+            victims.append(victim)
     if victims:
         await store.put([_restart(victim, edges, now) for victim in victims])
     return [victim.id for victim in victims]
 
 
-def blockers(record: Record, objects: Mapping[str, ObjectState]) -> frozenset[UUID]:
-    """Whom the saga waits for: in each queue, everybody before it that is incompatible with it."""
-    found: set[UUID] = set()
-    for lock in record.locks:
-        if lock.granted:
-            continue
-        ahead: list[tuple[UUID, str]] = []
-        for entry in objects[lock.object].queue:
-            if entry.saga == record.id:
-                break
-            ahead.append((entry.saga, entry.mode))
-        if lock.mode == "exclusive" or any(mode == "exclusive" for _, mode in ahead):
-            found.update(saga for saga, _ in ahead)
-    return frozenset(found - {record.id})
+def blockers(queues: Iterable[Sequence[QueueEntry]]) -> dict[UUID, frozenset[UUID]]:
+    """Whom each saga that does not hold waits for: in each queue, the run of places right before its own.
+
+    A run is one exclusive place, or neighbours that share. Whoever stands further ahead is waited for by
+    way of those between, so the edges stay as few as the places, and their cycles the same.
+    """
+    edges: dict[UUID, set[UUID]] = {}
+    for queue in queues:
+        before: list[UUID] = []
+        for exclusive, places in groupby(queue, key=lambda entry: entry.mode == "exclusive"):
+            for run in ([entry.saga] for entry in places) if exclusive else ([e.saga for e in places],):
+                if before:
+                    for saga in run:
+                        edges.setdefault(saga, set()).update(before)
+                before = run
+    return {saga: frozenset(found) for saga, found in edges.items()}
 
 
 def cycles(edges: Mapping[UUID, frozenset[UUID]]) -> list[tuple[UUID, ...]]:
@@ -101,9 +107,9 @@ class _Search:
             self.found.append(tuple(sorted(group)))
 
 
-def _youngest(cycle: Sequence[UUID], records: Mapping[UUID, Record]) -> Record | None:
+def _youngest(cycle: Sequence[Record]) -> Record | None:
     """The victim; None where all are behind their point of no return, and an operator must act."""
-    able = [records[saga] for saga in cycle if not records[saga].pivoted]
+    able = [record for record in cycle if not record.pivoted]
     return max(able, key=lambda record: (record.created_at, record.id), default=None)
 
 

@@ -26,6 +26,7 @@ from sagacity.model.unit import (
     ObjectState,
     Statement,
     Unit,
+    WaitGraph,
     WorkerInfo,
     Written,
 )
@@ -231,8 +232,8 @@ class Store(Protocol):
     async def ring_sagas(self, sagas: Sequence[UUID]) -> None:
         """Ring the bells of these sagas (`arrivals + 1`): they came to the front of a lock's queue."""
 
-    async def wait_graph(self) -> list[tuple[Record, dict[str, ObjectState]]]:
-        """On one snapshot: every saga that waits for a lock, with all objects it has asked for."""
+    async def wait_graph(self) -> WaitGraph:
+        """On one snapshot: every saga that waits for a lock, and the queues of all that it has asked for."""
 
     # --- the batch ------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sagacity.chain import extend
 from sagacity.clock import Clock
 from sagacity.errors import StoreError
-from sagacity.model.record import Effect, Record, Status
+from sagacity.model.record import Effect, Status
 from sagacity.model.unit import (
     Batch,
     ChainHead,
@@ -31,6 +31,7 @@ from sagacity.model.unit import (
     Notice,
     ObjectState,
     Unit,
+    WaitGraph,
     WorkerInfo,
 )
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
@@ -196,7 +197,7 @@ class PortableStore(ABC):
     async def ring_sagas(self, sagas: Sequence[UUID]) -> None:
         await self._write(lambda conn: inbox.ring_bells(conn, self._scope, sagas))
 
-    async def wait_graph(self) -> list[tuple[Record, dict[str, ObjectState]]]:
+    async def wait_graph(self) -> WaitGraph:
         return await self._snapshot(lambda conn: reads.wait_graph(conn, self._scope))
 
     # --- reading ------------------------------------------------------------------------------------

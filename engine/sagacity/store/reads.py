@@ -5,19 +5,21 @@ A start that nobody has looked at yet is a saga to its sender, so lists and coun
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from sagacity.model.canonical import NULL
-from sagacity.model.record import Effect, Lane, Record, Status, WaitsFor
-from sagacity.model.unit import Notice, ObjectState
+from sagacity.model.record import Effect, Lane, Status, WaitsFor
+from sagacity.model.unit import Notice, ObjectState, WaitGraph
 from sagacity.model.views import LockView, ObjectView, SagaSummary
 from sagacity.store import schema
 from sagacity.store.base import Filter, SagaRow
 from sagacity.store.rows import (
     Scope,
+    asked_objects,
     effect_of,
     lock_views,
     notice_of,
@@ -238,15 +240,16 @@ def _named(conn: Connection, scope: Scope, states: Sequence[ObjectState]) -> dic
     return found
 
 
-def wait_graph(conn: Connection, scope: Scope) -> list[tuple[Record, dict[str, ObjectState]]]:
-    """Every saga that waits for a lock, with all objects it has asked for.
+def wait_graph(conn: Connection, scope: Scope) -> WaitGraph:
+    """Every saga that waits for a lock, and all queues it stands in.
 
     The caller gives the snapshot: both selects must see one moment.
     """
-    query = select(_SAGA).where(scope.of(_SAGA), schema.QUEUED).order_by(_SAGA.c.id)
-    records = [record_of(row) for row in conn.execute(query)]
-    states = objects(conn, scope, (lock.object for record in records for lock in record.locks))
-    return [(record, {lock.object: states[lock.object] for lock in record.locks}) for record in records]
+    query = select(_SAGA.c.id, _SAGA.c.memo).where(scope.of(_SAGA), schema.QUEUED)
+    asked = {row.id: asked_objects(row.memo) for row in conn.execute(query)}
+    states = objects(conn, scope, set(chain.from_iterable(asked.values())))
+    queues = {name: state.queue for name, state in states.items()}
+    return WaitGraph(waiting=frozenset(asked), queues=queues)
 
 
 # --- notices ----------------------------------------------------------------------------------------

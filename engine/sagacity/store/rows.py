@@ -4,11 +4,11 @@ What queries need of a saga lies in columns; the rest lies in one canonical text
 the hot row stays narrow and a new field of the record needs no new column.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol, get_type_hints
+from typing import Any, NamedTuple, Protocol, get_type_hints, overload
 from uuid import UUID
 
 import orjson
@@ -77,6 +77,11 @@ _JSON_FIELDS = frozenset({"result", "args", "before", "after"})
 _FIELDS: dict[type, tuple[tuple[str, bool], ...]] = {
     kind: tuple((f.name, f.name in _JSON_FIELDS) for f in fields(kind)) for kind in (Effect, Staged, Restore)
 }
+
+
+def asked_objects(memo: str) -> tuple[str, ...]:
+    """The objects whose locks a saga has asked for, by its memo alone."""
+    return tuple(lock["object"] for lock in orjson.loads(memo).get("locks", ()))
 
 
 def memo_text(record: Record) -> JsonText:
@@ -402,11 +407,41 @@ def object_of(row: Row[Any]) -> ObjectState:
 def object_state(object: str, version: int, state: str, queue: Sequence[str]) -> ObjectState:
     """A participant from its columns."""
     return ObjectState(
-        object=object,
-        version=version,
-        state=JsonText(state),
-        queue=tuple(entry_of(text) for text in queue),
+        object=object, version=version, state=JsonText(state), queue=_Places(queue) if queue else ()
     )
+
+
+class _Places(Sequence[QueueEntry]):
+    """A queue as stored, its places read only when looked at: of a long one mostly the front is."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __iter__(self) -> Iterator[QueueEntry]:
+        return map(entry_of, self._texts)
+
+    @overload
+    def __getitem__(self, place: int) -> QueueEntry: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[QueueEntry, ...]: ...
+    def __getitem__(self, place: int | slice) -> QueueEntry | tuple[QueueEntry, ...]:
+        if isinstance(place, slice):
+            return tuple(map(entry_of, self._texts[place]))
+        return entry_of(self._texts[place])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
 
 
 def lock_views(state: ObjectState, known: Mapping[UUID, tuple[str, str]]) -> tuple[LockView, ...]:

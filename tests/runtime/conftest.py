@@ -18,6 +18,7 @@ from sagacity.audit import verify
 from sagacity.clock import Clock
 from sagacity.definition.project import Project
 from sagacity.definition.registry import REGISTRY
+from sagacity.invariants import Broken, Judge
 from sagacity.model.unit import Batch, Written
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.relay import Listener
@@ -154,3 +155,21 @@ async def house(url: str) -> AsyncIterator[House]:
         yield house
         verdict = await verify(house.app.store)
         assert verdict.findings == ()
+        assert await judged(house.app) == []
+
+
+async def judged(app: Orchestrator) -> list[Broken]:
+    """What the judge of all invariants finds wrong with everything that was ever written."""
+    store = app.store
+    flows = {(flow.name, flow.version): flow for flow in app.project.flows.values()}
+    judge = Judge(tenant=store.tenant, lane=store.lane, flows=flows, exact=False)
+    found: list[Broken] = []
+    for head in await store.heads():
+        async for row in store.chain_rows(head.id, upto=head.position):
+            found += judge.row(row)
+        found += judge.anchored(head.id, head.position, head.hash)
+    sagas = {row.record.id: row.record async for row in store.sagas_whole()}
+    objects = {state.object: state async for state in store.objects_whole()}
+    effects = {saga: await store.effects_of(saga) for saga in sagas}
+    found += judge.tables(sagas=sagas, effects=effects, objects=objects, whole=True)
+    return [*found, *judge.end()]

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -19,7 +19,7 @@ from sagacity.clock import Clock
 from sagacity.definition.project import Project
 from sagacity.definition.registry import REGISTRY
 from sagacity.invariants import Broken, Judge
-from sagacity.model.unit import Batch, Written
+from sagacity.model.unit import Batch, ChainHead, Written
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.relay import Listener
 from sagacity.runtime.settings import WorkerSettings
@@ -160,11 +160,19 @@ async def house(url: str) -> AsyncIterator[House]:
 
 async def judged(app: Orchestrator) -> list[Broken]:
     """What the judge of all invariants finds wrong with everything that was ever written."""
+    while True:
+        heads = await app.store.heads()
+        found = await _judged_up_to(app, heads)
+        if await app.store.heads() == heads:  # else somebody is still at work, and rows and lines moved on
+            return found
+
+
+async def _judged_up_to(app: Orchestrator, heads: Sequence[ChainHead]) -> list[Broken]:
     store = app.store
     flows = {(flow.name, flow.version): flow for flow in app.project.flows.values()}
     judge = Judge(tenant=store.tenant, lane=store.lane, flows=flows, exact=False)
     found: list[Broken] = []
-    for head in await store.heads():
+    for head in heads:
         async for row in store.chain_rows(head.id, upto=head.position):
             found += judge.row(row)
         found += judge.anchored(head.id, head.position, head.hash)

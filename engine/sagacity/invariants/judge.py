@@ -152,9 +152,9 @@ class Judge:
             return
         before = story.record
         try:
-            story.record = begun(row.saga, line) if before is None else fold(before, line)
             for invariant, why in self._judged(before, line):
                 yield _at(row, invariant, why)
+            story.record = begun(row.saga, line) if before is None else fold(before, line)
         except Exception as error:
             story.blind = True
             yield _at(row, "I5", f"its lines do not make a saga: {type(error).__name__}: {error}")

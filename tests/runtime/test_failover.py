@@ -115,6 +115,48 @@ async def test_a_straggler_that_was_taken_for_dead_can_write_nothing_any_more(ho
     assert len(house.town.landed) == 3
 
 
+@pytest.mark.parametrize("taken", [True, False])
+async def test_who_was_frozen_between_intent_and_call_calls_only_if_it_still_has_the_saga(
+    house: House, taken: bool
+) -> None:
+    clock = ManualClock()
+    app = await house.open(Errand, clock=clock)
+    heir = await house.another()
+    frozen = house.worker(app, lease=LEASE)
+    write = app.store.write
+
+    async def freezes(batch: Any) -> Any:
+        written = await write(batch)
+        if any(line.kind == "intent" for line in batch.units[0].lines):
+            clock._now += 2 * LEASE  # nobody is woken: this process does not run
+            if taken:
+                assert await heir.store.take_over() == [frozen.id]
+        return written
+
+    task = asyncio.create_task(frozen.run())
+    await frozen.ready.wait()
+    app.store.write = freezes  # type: ignore[method-assign]
+    handle = await app.start(Errand, {"name": "a"})
+    frozen.poke()
+
+    def noticed() -> bool:
+        clock.advance(timedelta(seconds=1))
+        return task.done()
+
+    if taken:
+        await until(noticed)
+        with pytest.raises(StoreError, match=r"taken over|taken for dead"):
+            await task
+        assert house.town.story == []
+        await house.work(heir, lease=timedelta(days=1))
+    await until(lambda: over(house, handle.id))
+    assert (await handle.show()).status is Status.COMMITTED
+    assert len(house.town.calls) == len(house.town.landed) == 3
+    if not taken:
+        await frozen.stop()
+        await task
+
+
 async def test_starts_that_a_dead_worker_had_taken_are_free_again(house: House) -> None:
     clock = ManualClock()
     app = await house.open(Fill, clock=clock)

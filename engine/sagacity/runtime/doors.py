@@ -6,7 +6,7 @@ code made of it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
@@ -20,7 +20,7 @@ class SecondEffect(SagacityError):
 
 
 class TooLate(SagacityError):
-    """The attempt was judged already; what its code still tries is refused before it leaves."""
+    """The attempt was judged already, or the saga may be another's: what is tried does not leave."""
 
 
 class Passage:
@@ -31,8 +31,10 @@ class Passage:
         key: the effect's idempotency key.
         undoes: for a compensation, the key of the effect that it makes good.
         settle, back, ask: as in `RunStep`.
+        sure: asked right before an effect leaves: is the saga still this worker's? None: it is.
 
     Attributes:
+        late: an effect was about to leave, and it was not sure whose the saga is: it did not leave.
         over: the attempt was judged: nothing passes any more.
         tried: an effect left.
         landed: an effect's answer came back.
@@ -41,7 +43,8 @@ class Passage:
     """
 
     __slots__ = (
-        *("ask", "back", "denied", "key", "landed", "over", "refused", "settle", "step", "tried", "undoes"),
+        *("ask", "back", "denied", "key", "landed", "late", "over", "refused", "settle", "step", "sure"),
+        *("tried", "undoes"),
     )
 
     def __init__(
@@ -53,6 +56,7 @@ class Passage:
         settle: bool = False,
         back: bool = False,
         ask: bool = False,
+        sure: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.step = step
         self.key = key
@@ -60,6 +64,8 @@ class Passage:
         self.settle = settle
         self.back = back
         self.ask = ask
+        self.sure = sure
+        self.late = False
         self.tried = False
         self.landed = False
         self.refused = False
@@ -123,6 +129,7 @@ class Door:
             named["key"] = passage.key
         if call.takes_undoes:
             named["undoes"] = passage.undoes or ""
+        await self._check_whose(call)
         passage.tried = True
         try:
             answer = await getattr(self._external, call.name)(*args, **named)
@@ -137,6 +144,14 @@ class Door:
         """A probe's answer as what the effect itself would have returned."""
         returns = get_type_hints(getattr(type(self._external), call.name)).get("return", Any)
         return TypeAdapter(returns).validate_python(answer)
+
+    async def _check_whose(self, call: Call) -> None:
+        """A process that was frozen between its intent and its call must not make the call its heir makes."""
+        passage = self._passage
+        if passage.sure is not None and not await passage.sure():
+            passage.late = True
+            raise TooLate(f"{self._external.name}.{call.name} was not called: the lease may have run out")
+        self._check_open(call)
 
     def _check_open(self, call: Call) -> None:
         if self._passage.over:

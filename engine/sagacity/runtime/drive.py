@@ -7,10 +7,7 @@ happened, decide again. It ends when the saga sleeps, rests, ends, or was lost t
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
-from uuid import UUID
 
-from sagacity.clock import Clock
 from sagacity.decide import backward
 from sagacity.decide.begin import ask_locks, begin
 from sagacity.decide.draft import Draft, Moves, RunStep, Scope, ended
@@ -23,40 +20,11 @@ from sagacity.model.canonical import Json, storable
 from sagacity.model.outcome import NotTried, Outcome
 from sagacity.model.record import Record, Staged, Status, WaitsFor
 from sagacity.model.unit import Claimed, Loss, Message, ObjectState, Unit, holders
-from sagacity.runtime.apart import Apart, changed_row, guarded_rows
-from sagacity.runtime.committer import Ack, Committer, Lost
+from sagacity.runtime.apart import changed_row, guarded_rows
+from sagacity.runtime.bench import Bench
+from sagacity.runtime.committer import Ack, Lost
 from sagacity.runtime.doors import Passage
-from sagacity.runtime.executor import Executor
-from sagacity.runtime.settings import WorkerSettings
-from sagacity.runtime.timekeeper import Timekeeper
-from sagacity.store.base import OwnTableError, RowImages, Store
-
-
-class Bench(Protocol):
-    """What a drive needs of the worker it runs in."""
-
-    id: UUID
-    store: Store
-    clock: Clock
-    time: Timekeeper
-    committer: Committer
-    apart: Apart
-    executor: Executor
-    settings: WorkerSettings
-    alone: asyncio.Lock
-
-    @property
-    def stopping(self) -> bool:
-        """No new step is to be begun."""
-
-    def poke(self) -> None:
-        """There may be something to claim."""
-
-    def posted(self) -> None:
-        """Sagas were started or written to: somebody is to look, and bells to be rung."""
-
-    async def release(self, saga: UUID) -> None:
-        """Give a saga back unchanged, for anybody to claim."""
+from sagacity.store.base import OwnTableError, RowImages
 
 
 class Drive:
@@ -250,10 +218,12 @@ class Drive:
                 step=f"{moves.undo.effect.step} (undo)",
                 key=moves.undo.effect.undo_key,
                 undoes=moves.undo.effect.key,
+                sure=self._bench.sure,
             )
             outcome = await self._bench.executor.undo(
                 self._scope.flow, moves.undo, self.draft.record, passage
             )
+            outcome = await self._judged(passage, outcome)
             now = self._bench.time.now()
             backward.settle_undo(self.draft, moves.undo, outcome, now=now)
             return
@@ -275,11 +245,23 @@ class Drive:
         if any(param.kind == "stage" for param in run.step.params):
             await self._load_states(tuple(h.object for h in record.locks if h.mode == "exclusive"))
         passage = self._passages[run.step.name] = Passage(
-            step=run.step.name, key=run.key, settle=run.settle, back=run.back, ask=run.ask
+            step=run.step.name,
+            key=run.key,
+            settle=run.settle,
+            back=run.back,
+            ask=run.ask,
+            sure=self._bench.sure,
         )
         states: Mapping[str, Json] = {name: state.state for name, state in self._states.items()}
         outcome = await self._bench.executor.step(self._scope.flow, run, record, states, passage)
-        return run, outcome
+        return run, await self._judged(passage, outcome)
+
+    async def _judged(self, passage: Passage, outcome: Outcome) -> Outcome:
+        """What was held back at the door was not tried, whatever the step's code made of that."""
+        if not passage.late or passage.tried:
+            return outcome
+        await self._bench.clock.sleep(self._bench.settings.poll.total_seconds())
+        return NotTried(why="the worker's lease may have run out")
 
     def _not_now(self) -> str | None:
         """Why an effect whose intent is written is not made after all."""

@@ -14,8 +14,8 @@ from sagacity.model import lines as L
 from sagacity.model.canonical import canonical, loaded
 from sagacity.model.record import Record
 from sagacity.model.unit import Claimed, Loss, Message
+from sagacity.runtime.bench import Bench
 from sagacity.runtime.committer import Lost
-from sagacity.runtime.drive import Bench
 from sagacity.runtime.rollbacks import erased, rollback_id, rollback_start
 
 

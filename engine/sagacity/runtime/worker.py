@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -86,7 +86,7 @@ class Worker:
         self._owed: set[UUID] = set()
         self._unrung = False
         self._unsure = False
-        self._leased_until: datetime
+        self._lease_ends = 0.0
         self._failure: BaseException | None = None
 
     def _scope(self, flow: Flow, participants: Mapping[str, Any]) -> Scope:
@@ -158,8 +158,8 @@ class Worker:
                 )
 
     async def _enter(self, made: Mapping[str, External]) -> None:
+        since = self.clock.monotonic()
         now = await self.time.sync()
-        self._leased_until = now + self.settings.lease
         flows = {name: scope.flow for name, scope in self._scopes.items()}
         info = WorkerInfo(
             id=self.id,
@@ -170,6 +170,7 @@ class Worker:
         )
         await self.store.guard(guarded_tables(self._participants))
         head = await self.store.register(info)
+        self._lease_ends = since + self.settings.lease.total_seconds()
         self.committer = Committer(
             self.store,
             worker=self.id,
@@ -247,9 +248,28 @@ class Worker:
         await self._every(self.settings.lease / 3, self._prolong)
 
     async def _prolong(self) -> None:
-        if not await self.store.heartbeat(self.id, self.settings.lease):
+        if not await self._prolonged():
             raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
-        self._leased_until = await self.time.sync() + self.settings.lease
+        await self.time.sync()
+
+    async def _prolonged(self) -> bool:
+        # From before it was asked: the database counts from later on, so the lease is never over before this.
+        since = self.clock.monotonic()
+        if not await self.store.heartbeat(self.id, self.settings.lease):
+            return False
+        self._lease_ends = since + self.settings.lease.total_seconds()
+        return True
+
+    @property
+    def _leased(self) -> bool:
+        return self.clock.monotonic() < self._lease_ends
+
+    async def sure(self) -> bool:
+        """Its lease holds; one that may have run out was prolonged first. False: nobody knows."""
+        try:
+            return self._leased or await self._prolonged()
+        except StoreUnavailable:
+            return False
 
     async def _listen(self) -> None:
         async def heard() -> None:
@@ -266,7 +286,7 @@ class Worker:
         sweeps = itertools.count(1)
 
         async def sweep() -> None:
-            if self.time.now() >= self._leased_until:
+            if not self._leased:
                 await self._prolong()  # this process itself was asleep: it must not take itself for dead
             if await self.store.take_over() or await self.store.ring():
                 self.poke()

@@ -190,7 +190,7 @@ def _completed(record: Record, line: L.Completed) -> _Changes:
     }
     if line.pivot:
         # A cancel that came while the pivot was in flight came too late: from here there is only forward.
-        changes |= {"pivoted": True, "cancelling": None, "restarting": False}
+        changes |= {"pivoted": True, "cancelling": None, "restarting": False, "called_off": None}
     return changes
 
 
@@ -280,7 +280,8 @@ def _cancel_asked(record: Record, line: L.CancelAsked) -> _Changes:
     restarting = line.restart and (record.restarting or record.cancelling is None)
     first = record.cancelling is None or record.restarting
     reason = line.reason if first else record.cancelling
-    return {"cancelling": reason, "restarting": restarting, **_up(record)}
+    called_off = record.called_off if line.restart else record.called_off or line.reason
+    return {"cancelling": reason, "restarting": restarting, "called_off": called_off, **_up(record)}
 
 
 def _compensating(record: Record, line: L.Compensating) -> _Changes:
@@ -295,6 +296,7 @@ def _compensating(record: Record, line: L.Compensating) -> _Changes:
         "reason": line.reason,
         "backward": True,
         "cancelling": None,
+        "called_off": None,
         "staged": (),
         "runs": (),
         "waits": (),
@@ -334,6 +336,7 @@ def _ended(status: Status, reason: str | None) -> _Changes:
         "due_at": None,
         "reason": reason,
         "cancelling": None,
+        "called_off": None,
         "locks": (),
         "runs": (),
         "waits": (),
@@ -364,7 +367,10 @@ def _retried(record: Record, line: L.Retried) -> _Changes:
     reason = record.reason if record.backward else None
     changes: _Changes = {"runs": runs, "effects": effects, **_up(record), "reason": reason}
     if record.status is Status.STUCK:
-        changes |= {"cancelling": None, "restarting": record.backward and record.restarting}
+        # A step's giving up is taken back; a cancel that somebody asked for still stands.
+        still = None if record.pivoted else record.called_off
+        restarting = record.backward and record.restarting
+        changes |= {"cancelling": still, "called_off": still, "restarting": restarting}
     return changes
 
 
@@ -390,6 +396,10 @@ def _erased(record: Record, line: L.Erased) -> _Changes:
     # What is left is what operators and the idempotency of its key need; nothing of what it knew.
     effects = tuple(replace(effect, result=NULL, error=None) for effect in record.effects)
     return {"input": NULL, "results": {}, "reason": None, "effects": effects, "restores": ()}
+
+
+def _adopted(record: Record, line: L.Adopted) -> _Changes:
+    return {"adopter": line.parent, "adopter_step": line.step}
 
 
 def _nothing(record: Record, line: L.Line) -> _Changes:
@@ -422,6 +432,7 @@ _FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
     L.Stuck.kind: _stuck,
     L.Retried.kind: _retried,
     L.RollbackAsked.kind: _nothing,
+    L.Adopted.kind: _adopted,
     L.Restarted.kind: _restarted,
     L.Erased.kind: _erased,
 }

@@ -28,7 +28,7 @@ from sagacity.model.canonical import NULL
 from sagacity.model.record import Lock, Record
 from sagacity.model.unit import ChainHead, OutcomeUnknown, Unit, Written
 from sagacity.store import functions, guard
-from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
+from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy, Store
 from tests.contract.builders import Bench, bench, change, first, following, lock
 from tests.contract.server import session, waiting
 
@@ -307,14 +307,16 @@ async def test_admission_waits_for_a_writer_that_has_the_row(desk: Bench, own: A
     await asking
 
 
-async def test_a_row_that_is_never_let_go_ends_in_an_error_not_in_waiting(
+async def test_a_row_that_is_not_let_go_in_time_is_to_be_asked_for_again(
     desk: Bench, own: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sagacity.store.own_rows.LOCK_SECONDS", 1)
     async with own.connect() as writer:
         await writer.execute(WRITES["update"])
-        with pytest.raises(OwnTableError):
+        with pytest.raises(RowsBusy):
             await admitted(desk, lock("account:1"))
+        await writer.rollback()
+    await admitted(desk, lock("account:1"))
 
 
 async def test_a_line_that_breaks_under_a_users_statement_leaves_the_outcome_to_the_fence(

@@ -108,6 +108,10 @@ TOLD: list[tuple[L.Line, str]] = [
         "fetch: it is too early; it looks again at 2026-03-01 10:30:00Z, or as soon as ready arrives",
     ),
     (
+        L.Adopted(parent=SOME, step="all_parts", message=SOME, at=AT),
+        f"saga {SOME} (its step all parts) will be told of the end of this one",
+    ),
+    (
         L.Interrupted(at=AT),
         "taken over: the worker that had it in hand fell silent",
     ),

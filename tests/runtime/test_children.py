@@ -1,8 +1,11 @@
 """Sagas that start sagas: the parent is done when all its children are, and its way back is theirs."""
 
+import asyncio
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
+import pytest
 from pydantic import BaseModel
 
 from sagacity import Saga, State, spawns, step
@@ -10,6 +13,7 @@ from sagacity.definition.compile import ChildEnd
 from sagacity.errors import Refused
 from sagacity.model.canonical import loaded
 from sagacity.model.record import Status, WaitsFor
+from sagacity.model.unit import Message
 from sagacity.store.base import Filter
 from sagacity.testing import PATIENCE, settled, until
 from tests.runtime.conftest import House
@@ -131,6 +135,52 @@ async def test_a_child_that_an_operator_rolled_back_before_does_not_hold_up_the_
     assert (await whole.outcome(timeout=PATIENCE)).status is Status.COMMITTED
     assert house.town.standing == []
     assert (await app.object("box:a")).state == "null", "as it was before"
+
+
+class FromTheThird(asyncio.Event):
+    """A gate that the errands' own calls pass."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__()
+        self._house = house
+
+    async def wait(self) -> Literal[True]:
+        return True if self._house.town.count("porter.send") < 3 else await super().wait()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_childs_rollback_that_an_operator_has_started_is_waited_for(
+    house: House, begun: bool
+) -> None:
+    app = await house.open(Household)
+    worker = await house.work()
+    house.town.gates["porter.send"] = word = FromTheThird(house)
+    house.town.meets("porter.send", None, None, Refused("nobody there"))
+    handle = await app.start(Household, {"name": "h", "errands": ["a", "b"]})
+    await until(lambda: house.town.count("porter.send") == 3)
+    gate = house.town.gate("porter.call_off")
+    child = (await children_of(house))["0"]
+    claim = worker.store.claim_starts
+    if not begun:
+
+        async def nothing(*args: object, **named: object) -> list[Message]:
+            return []
+
+        worker.store.claim_starts = nothing  # type: ignore[method-assign]
+    operators = await app.rollback(child, reason="an operator's wish")
+    if begun:
+        await until(lambda: house.town.count("porter.call_off"))
+    word.set()
+
+    async def asked() -> bool:
+        return len(await house.lines(child, "rollback_asked")) == 2
+
+    await until(asked)
+    worker.store.claim_starts = claim  # type: ignore[method-assign]
+    gate.set()
+    assert (await handle.outcome(timeout=PATIENCE)).status is Status.ROLLED_BACK
+    assert (await operators.outcome(timeout=PATIENCE)).status is Status.COMMITTED
+    assert house.town.standing == []
 
 
 async def test_a_whole_household_is_rolled_back_after_commit(house: House) -> None:

@@ -151,6 +151,23 @@ async def test_unknown_for_good_is_stuck_where_the_undo_needs_to_know(house: Hou
     assert len(set(house.town.keys("depot.lend"))) == 1
 
 
+async def test_a_retry_keeps_the_cancel_that_was_asked_for_before_it_was_stuck(house: House) -> None:
+    app = await house.open(Lending)
+    await house.work()
+    gate = house.town.gate("depot.lend")
+    house.town.meets("depot.lend", LostAnswer("the line broke"))
+    handle = await app.start(Lending, {"name": "a"})
+    await until(lambda: house.town.count("depot.lend"))
+    await handle.cancel(reason="never mind")
+    gate.set()
+    assert (await settled(app, handle.id)).status is Status.STUCK
+    await app.retry(handle.id)
+    await until(lambda: ended(house, handle.id))
+    view = await handle.show()
+    assert (view.status, view.reason) == (Status.ROLLED_BACK, "never mind")
+    assert house.town.standing == []
+
+
 async def ended(house: House, saga: object) -> bool:
     return (await house.app.show(str(saga))).status.final
 

@@ -211,6 +211,10 @@ def _retried(line: lines.Retried) -> str:
     return f"{line.actor or 'somebody'} sent it on again{why}; tries count anew"
 
 
+def _adopted(line: lines.Adopted) -> str:
+    return f"saga {line.parent} (its step {name(line.step)}) will be told of the end of this one"
+
+
 def _restarted(line: lines.Restarted) -> str:
     return f"let go of its locks and starts over: {_text(line.why)}"
 
@@ -252,6 +256,7 @@ _TELLERS: dict[type[lines.Line], Callable[[Any], str]] = {
     lines.RolledBack: _rolled_back,
     lines.Stuck: _stuck,
     lines.Retried: _retried,
+    lines.Adopted: _adopted,
     lines.Restarted: _restarted,
     lines.RollbackAsked: _rollback_asked,
     lines.Erased: _erased,

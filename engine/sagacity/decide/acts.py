@@ -20,6 +20,8 @@ def take_acts(draft: Draft, now: datetime) -> None:
                 _retry(draft, message, now)
             case "child":
                 _child(draft, message, now)
+            case "adopt":
+                _adopt(draft, message, now)
             case "signal":
                 _signal(draft, message, now)
             case _:
@@ -99,6 +101,12 @@ def _child(draft: Draft, message: Message, now: datetime) -> None:
             at=now,
         )
     )
+
+
+def _adopt(draft: Draft, message: Message, now: datetime) -> None:
+    draft.consume(message)
+    told = loaded(message.data)
+    draft.add(L.Adopted(parent=UUID(told["parent"]), step=message.name or "", message=message.id, at=now))
 
 
 def _signal(draft: Draft, message: Message, now: datetime) -> None:

@@ -219,17 +219,20 @@ class Draft:
 
     def _to_parent(self) -> tuple[Message, ...]:
         record = self.record
-        if record.parent is None or not record.status.final:
+        if not record.status.final:
             return ()
-        return (
+        told = ((record.parent, record.parent_step), (record.adopter, record.adopter_step))
+        return tuple(
             Message(
-                id=derived_id(record.parent, record.id, "ended"),
+                id=derived_id(parent, record.id, "ended"),
                 kind="child",
-                saga=record.parent,
-                name=record.parent_step,
+                saga=parent,
+                name=step,
                 data=canonical({"child": str(record.id), "status": record.status.value}),
                 arrived_at=record.updated_at,
-            ),
+            )
+            for parent, step in told
+            if parent is not None
         )
 
     def _notices(self) -> tuple[Notice, ...]:

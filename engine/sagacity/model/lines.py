@@ -323,6 +323,16 @@ class RollbackAsked(Line):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted(Line):
+    """Another saga than the one that started it, step `step` of `parent`, is to be told of its end."""
+
+    kind: ClassVar[str] = "adopted"
+    parent: UUID
+    step: str
+    message: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted(Line):
     """Rolled back as the victim of a lock cycle and sent to the start again; frees all locks."""
 

@@ -235,12 +235,14 @@ class Record:
         results: step or wait name → canonical JSON of its latest result.
         locked: all of `locks` are granted.
         cancelling: why it is to go back as soon as no effect's outcome is open; None: it is not.
+        called_off: why somebody asked for it (it is no step's giving up): a retry keeps that.
         restarting: once it is back it starts anew (a deadlock's victim).
         backward: it is going back (`compensating`, or stuck on the way).
         pivoted: the point of no return is behind.
         restarts: how often it was rolled back to the start as a deadlock's victim.
         interrupted: how often in a row a worker fell silent with it in hand, with no answer in between.
         restores: only for a rollback after commit: what to bring back.
+        adopter, adopter_step: a saga that is told of its end like a parent, although it did not start it.
         due_at: when something moves it by itself; None if nothing will.
     """
 
@@ -277,6 +279,9 @@ class Record:
     pivoted: bool = False
     restarts: int = 0
     interrupted: int = 0
+    called_off: str | None = None
+    adopter: UUID | None = None
+    adopter_step: str | None = None
 
     @property
     def locked(self) -> bool:

@@ -16,7 +16,7 @@ from sagacity.model.canonical import NULL, Json, JsonText
 from sagacity.model.lines import Line
 from sagacity.model.record import Effect, Lock, Record
 
-MessageKind = Literal["start", "signal", "cancel", "retry", "child", "rollback", "restart"]
+MessageKind = Literal["start", "signal", "cancel", "retry", "child", "rollback", "restart", "adopt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from sagacity.errors import StoreUnavailable
 from sagacity.model.record import Staged
 from sagacity.model.unit import BatchRefused, ChainHead, HeadMoved, OutcomeUnknown, Unit, Written
 from sagacity.runtime.committer import Ack, Lost, fenced, next_holders
-from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
+from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy, Store
+from sagacity.telemetry import tell
 
 Registry = Mapping[str, type[Participant]]
 Compose = Callable[[Mapping[str, RowImages]], Unit]
@@ -42,9 +43,17 @@ class Apart:
     async def submit(self, saga: UUID, rows: Sequence[OwnRow], compose: Compose) -> Ack:
         """Run the statements of `rows` and write the unit that `compose` makes of their images.
 
+        A row that somebody else holds is waited for, in turn with the other sagas that commit so.
+
         Raises:
             Lost: the unit was refused. OwnTableError: a statement failed; nothing was written.
         """
+        while (ack := await self._once(saga, rows, compose)) is None:
+            tell("rows.busy", saga=str(saga), objects=[row.object for row in rows])
+        return ack
+
+    async def _once(self, saga: UUID, rows: Sequence[OwnRow], compose: Compose) -> Ack | None:
+        """None: a row was not let go in time."""
         async with self._slots:
             head = self._idle.pop() if self._idle else await self._store.open_chain(self._worker)
             try:
@@ -52,6 +61,9 @@ class Apart:
             except (Lost, OwnTableError):
                 self._idle.append(head)  # refused: the chain stands where it stood
                 raise
+            except RowsBusy:
+                self._idle.append(head)
+                return None
             self._idle.append(head)
             return ack
 

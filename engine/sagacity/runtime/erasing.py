@@ -21,7 +21,7 @@ _KEPT = frozenset(
     kind.kind
     for kind in (
         *(L.Locked, L.Granted, L.Intent, L.Spawned, L.Slept, L.Awaiting, L.TimedOut, L.Joined),
-        *(L.NotTried, L.Interrupted, L.ChildEnded, L.RollbackAsked, L.Committed, L.Erased),
+        *(L.NotTried, L.Interrupted, L.Adopted, L.ChildEnded, L.RollbackAsked, L.Committed, L.Erased),
     )
 )
 """Lines that hold nothing of the user's: names of steps and objects, instants, ids."""

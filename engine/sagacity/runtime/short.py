@@ -68,14 +68,31 @@ async def _asked(bench: Bench, draft: Draft, message: Message) -> None:
         _tell_parent(draft, record, message, "erased")
         return
     id = rollback_id(record.id)
-    known = await bench.store.saga(id)
-    if known is not None and known.record.status.final:
-        # Whoever asks now was not the one who had it started, and would not be told of its end.
-        _tell_parent(draft, record, message, known.record.status.value)
     draft.consume(message)
-    if known is None:
+    if await bench.store.statuses([id]):
+        # Whoever asks now was not the one who had it started, and would not be told of its end.
+        _adopt(draft, record, message)
+    else:
         draft.post(await rollback_start(bench.store, record, message))
     draft.add(L.RollbackAsked(rollback=id, actor=message.actor, message=message.id, at=now))
+
+
+def _adopt(draft: Draft, record: Record, asked: Message) -> None:
+    plan = loaded(asked.payload) or {}
+    if plan.get("parent") is None:
+        return
+    rollback = rollback_id(record.id)
+    draft.post(
+        Message(
+            id=derived_id(rollback, plan["parent"], "adopt"),
+            kind="adopt",
+            saga=rollback,
+            name=plan.get("parent_step"),
+            data=canonical({"parent": plan["parent"]}),
+            actor=asked.actor,
+            arrived_at=asked.arrived_at,
+        )
+    )
 
 
 def _tell_parent(draft: Draft, record: Record, asked: Message, status: str) -> None:

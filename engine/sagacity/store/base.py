@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from sagacity.errors import StoreUnavailable
 from sagacity.model.canonical import Json
 from sagacity.model.record import Record, Status
 from sagacity.model.unit import (
@@ -90,6 +91,10 @@ class Filter:
 
 class OwnTableError(Exception):
     """A statement on the user's own table failed; its transaction was rolled back whole."""
+
+
+class RowsBusy(StoreUnavailable):
+    """A row of the user's own tables is held by somebody else's transaction. Nothing was written: again."""
 
 
 class Store(Protocol):
@@ -280,7 +285,8 @@ class Store(Protocol):
         images (it may be called in another thread) and the engine's part is written as in `write`.
 
         Raises:
-            OwnTableError: a statement failed. Otherwise as `write`.
+            OwnTableError: a statement failed. RowsBusy: a row was not let go within the lock time-out.
+            Otherwise as `write`.
         """
 
     # --- reading --------------------------------------------------------------------------------

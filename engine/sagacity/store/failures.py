@@ -17,7 +17,9 @@ from sagacity.errors import SagacityError, StoreError, StoreReadOnly, StoreUnava
 
 _AGAIN = frozenset({"40001", "40P01"})  # serialization failure, deadlock: rolled back, may be repeated
 _AGAIN_TRIES = 10
-_TIMED_OUT = frozenset({"55P03", "57014", "25P03"})  # lock, statement, idle in transaction
+LOCK_TIMED_OUT = "55P03"
+"""Somebody else held a row for longer than `lock_timeout`; the statement was not carried out."""
+_TIMED_OUT = frozenset({LOCK_TIMED_OUT, "57014", "25P03"})  # lock, statement, idle in transaction
 _READ_ONLY = "25006"
 _GONE = ("08", "57P", "53300", "28", "3D000")
 """Beginnings of the states in which the server cannot be used now, or not by us."""

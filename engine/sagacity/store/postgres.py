@@ -35,9 +35,9 @@ from sagacity.model.unit import (
 )
 from sagacity.store import claims, hot, logreads, migrate, own_rows, schema
 from sagacity.store import guard as guards
-from sagacity.store.base import OwnRow, OwnTableError, RowImages
+from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy
 from sagacity.store.connections import Address, HotConnections, check_flush
-from sagacity.store.failures import MET, again, is_unknown, named, naming
+from sagacity.store.failures import LOCK_TIMED_OUT, MET, again, is_unknown, named, naming, state_of
 from sagacity.store.hints import Hints
 from sagacity.store.portable import PortableStore, Work
 
@@ -287,4 +287,6 @@ def _outcome() -> Iterator[None]:
     except OwnTableError as error:
         if error.__cause__ is not None and is_unknown(error.__cause__):
             raise OutcomeUnknown(f"the connection broke under a write: {error}") from error
+        if state_of(error.__cause__) == LOCK_TIMED_OUT:
+            raise RowsBusy(f"somebody else holds a row for longer than the lock time-out: {error}") from error
         raise

@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -77,7 +78,18 @@ class Looking:
         row = await self.store.saga(id)
         if row is None:
             return await self._pending(id)
-        return _view(row, Lane(self.store.lane), await self.store.rolled_back_by(id))
+        view = _view(row, Lane(self.store.lane), await self.store.rolled_back_by(id))
+        lacking = None if view.status.final else await self._lacks_version(view.definition, view.version)
+        return view if lacking is None else replace(view, why=f"{view.why}; {lacking}")
+
+    async def _lacks_version(self, definition: str, version: int) -> str | None:
+        """That its definition is run, and not in its version; None where it is, or nobody is at work."""
+        living = [worker.definitions for worker in await self.store.workers()]
+        run = sorted({names[definition][0] for names in living if definition in names})
+        if not run or version in run:
+            return None
+        others = ", ".join(f"@{number}" for number in run)
+        return f"no worker runs {definition}@{version} (only {others}): start one of that version"
 
     async def _pending(self, id: UUID) -> SagaView:
         found = await self.store.statuses([id])

@@ -1,6 +1,7 @@
 """Claims: exclusive, fenced, due or rung, and with the mail that belongs to the bell."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from tests.contract.builders import (
     following,
     record,
     signal,
+    start_message,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -208,3 +210,27 @@ async def test_a_bell_while_owned_is_heard_when_the_saga_is_let_go(store: Store,
     (claimed,) = await store.claim(desk.worker, [FLOW], limit=10)
     assert claimed.record == ended.record
     assert len(claimed.mail) == 1
+
+
+async def test_with_versions_only_sagas_of_these_are_given_or_such_as_are_over(
+    store: Store, desk: Bench
+) -> None:
+    old, new = await desk.begin(record(version=3)), await desk.begin(record(version=2))
+    over = await desk.begin(record(version=3))
+    await desk.send(following(over, change={"status": Status.COMMITTED}, release=True))
+    await store.ring_sagas([over.id])
+    await store.hand_back(desk.worker, [old.id, new.id])
+    assert await store.unserved({FLOW: 2}) == {(FLOW, 3)}
+    heir = await bench(store)
+    given = await store.claim(heir.worker, {FLOW: 2}, limit=10)
+    assert [claimed.record.id for claimed in given] == [new.id, over.id]
+    assert await store.claim(heir.worker, {FLOW: 2}, limit=10) == []
+    assert [c.record.id for c in await store.claim(heir.worker, {FLOW: 3}, limit=10)] == [old.id]
+    assert await store.unserved({FLOW: 2}) == set()
+
+
+async def test_starts_of_a_newer_version_are_left_to_whoever_has_it(store: Store, desk: Bench) -> None:
+    older, newer = start_message(), replace(start_message(), version=3)
+    await store.put([older, newer])
+    assert await store.claim_starts(desk.worker, {FLOW: 2}, limit=10) == [older]
+    assert await store.claim_starts(desk.worker, {FLOW: 3}, limit=10) == [newer]

@@ -110,13 +110,3 @@ def _tell_parent(draft: Draft, record: Record, asked: Message, status: str) -> N
             arrived_at=asked.arrived_at,
         )
     )
-
-
-async def foreign(bench: Bench, draft: Draft) -> None:
-    """A saga of a version that this process does not have: an operator must bring that version back."""
-    record, flow = draft.record, draft.flow
-    why = (
-        f"it was started as {flow.name}@{record.version}, and this worker runs @{flow.version}: "
-        f"run a worker with version {record.version}, then retry"
-    )
-    draft.add(L.Stuck(why=why, at=bench.time.now()))

@@ -30,7 +30,7 @@ from sagacity.runtime.drive import Drive
 from sagacity.runtime.executor import Executor
 from sagacity.runtime.relay import Listener, relay
 from sagacity.runtime.settings import WorkerSettings
-from sagacity.runtime.short import Short, foreign, roll_back
+from sagacity.runtime.short import Short, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.store.base import OwnRow, Store
@@ -77,6 +77,7 @@ class Worker:
         self.alone = asyncio.Lock()
         self._listeners = tuple(listeners)
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
+        self._unserved: set[tuple[str, int]] = set()
         self._given = externals
         self._participants = participants
         self._stopping = asyncio.Event()
@@ -107,6 +108,10 @@ class Worker:
     def active(self) -> int:
         """Sagas in hand right now."""
         return len(self._drives)
+
+    @property
+    def _served(self) -> dict[str, int]:
+        return {name: self._scopes[name].flow.version for name in sorted(self._scopes)}
 
     def poke(self) -> None:
         """There may be something to claim: look at once instead of at the next poll."""
@@ -290,10 +295,20 @@ class Worker:
                 await self._prolong()  # this process itself was asleep: it must not take itself for dead
             if await self.store.take_over() or await self.store.ring():
                 self.poke()
-            if next(sweeps) % rest == 0 and await break_cycles(self.store, self.time.now()):
+            turn = next(sweeps)
+            if turn % rest == 0 and await break_cycles(self.store, self.time.now()):
                 self.poke()
+            if turn % _SWEEPS_PER_LOOK == 1:
+                await self._tell_unserved()
 
         await self._every(self.settings.sweep, sweep)
+
+    async def _tell_unserved(self) -> None:
+        """Sagas of a version that nobody runs: left alone, and told of once for each version."""
+        found = await self.store.unserved(self._served)
+        for name, version in sorted(found - self._unserved):
+            tell("version.unserved", definition=name, version=version, here=self._served[name])
+        self._unserved = found
 
     async def _tell(self) -> None:
         await self._every(self.settings.poll, lambda: relay(self.store, self._listeners))
@@ -330,7 +345,7 @@ class Worker:
             await self.store.ring()
         if self.stopping:
             return 0
-        names = sorted(self._scopes)
+        names = self._served
         room = self.settings.concurrency - len(self._drives)
         if room <= 0:
             return 0
@@ -378,8 +393,6 @@ class Worker:
         scope = self._scopes[record.definition]
         if record.status is Status.COMMITTED and any(m.kind == "rollback" for m in claimed.mail):
             self._drive(record.id, Short(self, scope, claimed, roll_back))
-        elif record.version != scope.flow.version and not record.status.final:
-            self._drive(record.id, Short(self, scope, claimed, foreign))
         else:
             self._drive(record.id, Drive.of_claimed(self, scope, claimed))
 

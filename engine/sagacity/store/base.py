@@ -89,6 +89,10 @@ class Filter:
     limit: int = 50
 
 
+Served = Sequence[str] | Mapping[str, int]
+"""Definitions by name; as a mapping, each in the one version that the worker has."""
+
+
 class OwnTableError(Exception):
     """A statement on the user's own table failed; its transaction was rolled back whole."""
 
@@ -149,8 +153,11 @@ class Store(Protocol):
         Those whose saga has no row yet are left for a later call.
         """
 
-    async def claim_starts(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Message]:
+    async def claim_starts(self, worker: UUID, definitions: Served, *, limit: int) -> list[Message]:
         """Starts that nobody has taken, oldest first, now taken by `worker`.
+
+        Where `definitions` has versions, those of a newer one are left to a worker that has it; an older
+        one's saga is begun in the worker's.
 
         By done flag and SKIP LOCKED, without a cursor: a row that is committed late is not passed over.
         Each is given to one worker only, until that worker is dead (`take_over`) or gives it back.
@@ -203,14 +210,18 @@ class Store(Protocol):
     async def workers(self) -> list[WorkerInfo]:
         """Those whose lease holds."""
 
-    async def claim(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Claimed]:
+    async def claim(self, worker: UUID, definitions: Served, *, limit: int) -> list[Claimed]:
         """Sagas that nobody owns and that are due or rung, now owned by `worker` with epoch + 1.
 
         Due: `wake_at <= now` (deadline, timer, retry, hand-back). Rung: `arrivals <> heard`.
-        Not paused ones. With their unread mail, read after the arrivals, so that the bells count as
+        Not paused ones. Where `definitions` has versions, sagas that are not over are left to a worker that
+        has theirs. With their unread mail, read after the arrivals, so that the bells count as
         answered (`heard = arrivals`; the mail itself stays unread until a unit consumes it). `wake_at` is
         null while owned. SKIP LOCKED; oldest due first, then the rung ones by id.
         """
+
+    async def unserved(self, definitions: Mapping[str, int]) -> set[tuple[str, int]]:
+        """(name, version) of sagas that `claim` would give but for their version, and no live worker has."""
 
     async def reclaim(self, saga: UUID, worker: UUID) -> Claimed | None:
         """That very saga if nobody owns it, due or not, for a worker that knows why; else None."""

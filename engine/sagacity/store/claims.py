@@ -7,17 +7,19 @@ however late its result comes.
 `now` is an instant or the database's own expression for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, insert, not_, or_, select, update
 
 from sagacity.errors import StoreError
+from sagacity.model.record import FINAL
 from sagacity.model.unit import ChainHead, Claimed, HeadMoved, WorkerInfo
 from sagacity.store import inbox, schema
+from sagacity.store.base import Served
 from sagacity.store.rows import Scope, head_of, record_of, worker_of, worker_values
 
 Now = datetime | ColumnElement[datetime]
@@ -29,6 +31,8 @@ _CHAIN = schema.chain
 _INBOX = schema.inbox
 _SAGA = schema.saga
 _WORKER = schema.worker
+# An expression, so that no planner walks the index of a definition through all its history.
+_DEFINITION: ColumnElement[str] = func.coalesce(_SAGA.c.definition, "")
 
 
 # --- workers ----------------------------------------------------------------------------------------
@@ -171,14 +175,15 @@ def workers(conn: Connection, scope: Scope, *, now: Now) -> list[WorkerInfo]:
 
 
 def claim(
-    conn: Connection, scope: Scope, worker: UUID, definitions: Sequence[str], *, limit: int, now: Now
+    conn: Connection, scope: Scope, worker: UUID, definitions: Served, *, limit: int, now: Now
 ) -> list[Claimed]:
     """Sagas that nobody owns and that are due or rung, now owned by `worker`."""
-    # An expression, so that no planner walks the index of a definition through all its history.
-    definition = func.coalesce(_SAGA.c.definition, "")
-    free = select(_SAGA.c.id, _SAGA.c.heard).where(
-        scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, definition.in_(definitions)
-    )
+    free = select(_SAGA.c.id, _SAGA.c.heard).where(scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused)
+    if isinstance(definitions, Mapping):
+        own = or_(false(), *(_is(n, v) for n, v in definitions.items()))
+        free = free.where(_DEFINITION.in_(list(definitions)), or_(own, _SAGA.c.status.in_(FINAL)))
+    else:
+        free = free.where(_DEFINITION.in_(definitions))
     due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(
         _SAGA.c.wake_at, _SAGA.c.id
     )
@@ -189,6 +194,28 @@ def claim(
         found += _owned(conn, scope, worker, rung.limit(limit - len(found)), orphaned)
     claimed = _with_mail(conn, scope, found)
     return [replace(c, orphaned=True) if c.record.id in orphaned else c for c in claimed]
+
+
+def unserved(
+    conn: Connection, scope: Scope, definitions: Mapping[str, int], *, now: Now
+) -> set[tuple[str, int]]:
+    """(name, version) of what could be claimed but for its version, and no live worker has."""
+    free = select(_SAGA.c.definition, _SAGA.c.version).where(
+        *(scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, _DEFINITION.in_(list(definitions))),
+        _SAGA.c.status.not_in(FINAL),
+        *(not_(_is(n, v)) for n, v in definitions.items()),
+    )
+    due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now)
+    ready = (due, free.where(schema.RUNG))
+    found = {(row.definition, row.version) for query in ready for row in conn.execute(query.distinct())}
+    if not found:
+        return found
+    living = workers(conn, scope, now=now)
+    return found - {(name, version) for info in living for name, (version, _) in info.definitions.items()}
+
+
+def _is(name: str, version: int) -> ColumnElement[bool]:
+    return and_(_DEFINITION.in_([name]), _SAGA.c.version == version)
 
 
 def _owned(

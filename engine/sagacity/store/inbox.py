@@ -6,18 +6,32 @@ transaction must not hold it. So no message is ever lost between the two: a row 
 bell was rung.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from sagacity.errors import KeyTaken, NotFound
 from sagacity.model.unit import Message
 from sagacity.store import schema
-from sagacity.store.base import Receipt
+from sagacity.store.base import Receipt, Served
 from sagacity.store.rows import Scope, Values, message_of, message_values
 
 _INBOX = schema.inbox
@@ -195,17 +209,20 @@ def ring(conn: Connection, scope: Scope, *, limit: int) -> int:
 
 
 def claim_starts(
-    conn: Connection, scope: Scope, worker: UUID, definitions: Sequence[str], *, limit: int
+    conn: Connection, scope: Scope, worker: UUID, definitions: Served, *, limit: int
 ) -> list[Message]:
     """Starts that nobody has taken, oldest first, now taken by `worker`."""
     free = (
         select(_INBOX.c.id)
         .where(scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by.is_(None))
-        .where(_INBOX.c.definition.in_(definitions))
+        .where(_INBOX.c.definition.in_(list(definitions)))
         .order_by(_INBOX.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    if isinstance(definitions, Mapping):
+        newer = (and_(_INBOX.c.definition == n, _INBOX.c.version > v) for n, v in definitions.items())
+        free = free.where(not_(func.coalesce(or_(false(), *newer), false())))
     ids = [row.id for row in conn.execute(free)]
     if not ids:
         return []

@@ -8,7 +8,7 @@ transaction, what time it is, and how a batch is written.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -36,7 +36,7 @@ from sagacity.model.unit import (
 )
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
 from sagacity.store import callers, claims, inbox, logreads, reads
-from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow
+from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow, Served
 from sagacity.store.rows import Scope
 
 Answer = TypeVar("Answer")
@@ -120,7 +120,7 @@ class PortableStore(ABC):
     async def ring(self, *, limit: int = 500) -> int:
         return await self._write(lambda conn: inbox.ring(conn, self._scope, limit=limit))
 
-    async def claim_starts(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Message]:
+    async def claim_starts(self, worker: UUID, definitions: Served, *, limit: int) -> list[Message]:
         return await self._write(
             lambda conn: inbox.claim_starts(conn, self._scope, worker, definitions, limit=limit)
         )
@@ -170,11 +170,17 @@ class PortableStore(ABC):
     async def workers(self) -> list[WorkerInfo]:
         return await self._read(lambda conn: claims.workers(conn, self._scope, now=self._instant(conn)))
 
-    async def claim(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Claimed]:
+    async def claim(self, worker: UUID, definitions: Served, *, limit: int) -> list[Claimed]:
         return await self._write(
             lambda conn: claims.claim(
                 conn, self._scope, worker, definitions, limit=limit, now=self._instant(conn)
             )
+        )
+
+    async def unserved(self, definitions: Mapping[str, int]) -> set[tuple[str, int]]:
+        """See the contract."""
+        return await self._read(
+            lambda conn: claims.unserved(conn, self._scope, definitions, now=self._instant(conn))
         )
 
     async def reclaim(self, saga: UUID, worker: UUID) -> Claimed | None:

@@ -35,7 +35,7 @@ from sagacity.model.unit import (
 )
 from sagacity.store import claims, hot, logreads, migrate, own_rows, schema
 from sagacity.store import guard as guards
-from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy
+from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy, Served
 from sagacity.store.connections import Address, HotConnections, check_flush
 from sagacity.store.failures import LOCK_TIMED_OUT, MET, again, is_unknown, named, naming, state_of
 from sagacity.store.hints import Hints
@@ -163,7 +163,7 @@ class PostgresStore(PortableStore):
     def _instant(self, conn: Connection) -> claims.Now:
         return _NOW if self._clock is None else self._clock.now()
 
-    async def claim(self, worker: UUID, definitions: Sequence[str], *, limit: int) -> list[Claimed]:
+    async def claim(self, worker: UUID, definitions: Served, *, limit: int) -> list[Claimed]:
         """See the contract."""
         if self._lines >= self._next_look:
             self._next_look = self._lines * 8

@@ -162,7 +162,7 @@ async def test_two_hundred_sagas_on_one_hot_object_all_end(house: House, count: 
     async def ended() -> bool:
         return (await app.counts()).get(Status.COMMITTED) == count
 
-    await until(ended, within=timedelta(seconds=20))
+    await until(ended, within=timedelta(seconds=60))
     view = await app.object("box:hot")
     assert (loaded(view.state)["total"], view.version, view.locks) == (str(count), count, ())
     assert len(handles) == count

@@ -17,7 +17,7 @@ from sagacity.testing.clock import ManualClock
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(seconds=10)
+PATIENCE = timedelta(seconds=30)
 """Real time after which a fact that has not come is taken for a fault."""
 
 _REAL = SystemClock()

@@ -47,7 +47,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         name="completed-twice",
         breaks=("I4",),
-        what="A step whose outcome is recorded is run and recorded once more by whoever takes the saga over.",
+        what="A step's success is recorded twice.",
     ),
     Bug(
         name="unique-index-dropped",
@@ -162,7 +162,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         name="freed-early",
         breaks=("I22",),
-        what="The locks are freed when the last step is done, before the changes are applied.",
+        what="The locks are freed when a step is done, before the changes are applied.",
     ),
     Bug(
         name="no-fencing",

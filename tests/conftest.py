@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from sagacity.store.private import PrivatePostgres
+from tests.chaos.plants import planted
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Plant the bug that the environment names, if it names one: see tests/chaos/t31.py."""
+    planted()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from sagacity.ids import new_id
 from sagacity.model.record import Held, Record, Status, WaitsFor
 from sagacity.model.unit import QueueEntry, holders
 from sagacity.model.views import LockView
+from sagacity.runtime.sweeper import break_cycles
 from sagacity.store.base import Store
 from tests.contract.builders import NOON, Bench, change, dump, first, following, lock, record
 
@@ -192,3 +193,32 @@ async def test_the_wait_graph_is_empty_when_nobody_waits(store: Store, desk: Ben
     await desk.begin(admit=(lock("a:1"),))
     graph = await store.wait_graph()
     assert (graph.waiting, graph.queues) == (frozenset(), {})
+
+
+# --- cycles -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("goes_back", [False, True])
+async def test_a_cycle_has_one_victim_and_none_where_one_of_it_goes_back_already(
+    store: Store, desk: Bench, goes_back: bool
+) -> None:
+    older = await desk.begin(waiting("a:1", "b:1"), admit=(lock("a:1"),))
+    asked = tuple(Held(object=object) for object in ("a:1", "b:1"))
+    later = NOON + timedelta(seconds=1)
+    if goes_back:
+        young = record(status=Status.COMPENSATING, locks=asked, created_at=later)
+    else:
+        young = record(status=Status.WAITING, waits_for=WaitsFor.LOCK, locks=asked, created_at=later)
+    young = await desk.begin(young, admit=(lock("b:1"), lock("a:1")))
+    await desk.send(following(older, admit=(lock("b:1"),)))
+    victims = await break_cycles(store, later)
+    assert victims == ([] if goes_back else [young.id])
+
+
+async def test_whoever_stands_first_and_sleeps_is_rung(store: Store, desk: Bench) -> None:
+    front = await desk.begin(waiting("a:1"), admit=(lock("a:1"),))
+    holder = await desk.begin(admit=(lock("b:1"),))
+    behind = await desk.begin(waiting("b:1"), admit=(lock("b:1"),))
+    assert await break_cycles(store, NOON) == []
+    rows = {saga.id: await store.saga(saga.id) for saga in (front, holder, behind)}
+    assert [row.arrivals for row in rows.values() if row is not None] == [1, 0, 0]

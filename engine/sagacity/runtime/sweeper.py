@@ -19,13 +19,15 @@ async def break_cycles(store: Store, now: datetime) -> list[UUID]:
     woken them died in between. Returns the victims.
     """
     graph = await store.wait_graph()
-    edges = blockers(graph.queues.values())
-    front = sorted(graph.waiting - edges.keys())
+    front = sorted(graph.waiting - blockers(graph.queues.values()).keys())
     if front:
         await store.ring_sagas(front)
+    # Whoever moves, or goes back already, will leave its places by itself: no cycle goes through it.
+    still = ([entry for entry in queue if entry.saga in graph.waiting] for queue in graph.queues.values())
+    edges = blockers(still)
     victims: list[Record] = []
     for cycle in cycles(edges):
-        rows = [await store.saga(saga) for saga in cycle if saga in graph.waiting]
+        rows = [await store.saga(saga) for saga in cycle]
         victim = _youngest([row.record for row in rows if row is not None])
         if victim is not None:
             victims.append(victim)

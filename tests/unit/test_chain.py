@@ -20,7 +20,7 @@ from tests.unit.drawn import drawn
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 HEAD = ChainHead(id=4, epoch=1, position=0, hash=b"")
-SCOPE = {"tenant": "t", "lane": "live"}
+SCOPE: dict[str, Any] = {"tenant": "t", "lane": "live"}
 
 
 def started(at: datetime = NOON) -> L.Started:

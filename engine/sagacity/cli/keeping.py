@@ -76,7 +76,7 @@ def _judged(call: Call, verdict: "Verdict", verb: str) -> int:
     counts = f"{verdict.lines} lines, {verdict.sagas} sagas, {verdict.objects} objects"
     if call.output is Output.TABLE:
         columns = [
-            Column(title="CHECK", text=lambda finding: finding.check),
+            Column(title="BROKEN", text=lambda finding: finding.invariant),
             Column(title="WHERE", text=lambda finding: finding.where),
             Column(title="WHAT", text=lambda finding: finding.what),
         ]

@@ -81,7 +81,11 @@ class Judge:
     def forget(self, saga: UUID) -> Record | None:
         """`record`, and nothing more is remembered of it: for logs that do not fit into memory."""
         record = self.record(saga)
-        self._stories.pop(saga, None)
+        story = self._stories.get(saga)
+        if record is None or story is None or story.early or story.applied:
+            return record  # it is not whole: what is missing is told at the end
+        self.ledgers.stands(record)
+        del self._stories[saga]
         return record
 
     # --- the log --------------------------------------------------------------------------------------
@@ -95,11 +99,11 @@ class Judge:
             found += self.locks.granted(record, line.at)
         return found
 
-    def row(self, row: LogRow) -> list[Broken]:
-        """One line."""
-        return list(self._row(row))
+    def row(self, row: LogRow, line: L.Line | None = None) -> list[Broken]:
+        """One line; `line` spares reading it again where the caller has."""
+        return list(self._row(row, line))
 
-    def _row(self, row: LogRow) -> Iterator[Broken]:
+    def _row(self, row: LogRow, line: L.Line | None = None) -> Iterator[Broken]:
         self.lines += 1
         if self._chains is not None:
             yield from self._chained(row)
@@ -112,7 +116,7 @@ class Judge:
         if row.seq > story.next:
             story.early[row.seq] = row
             return
-        yield from self._told(story, row)
+        yield from self._told(story, row, line)
         while story.early and (following := story.early.pop(story.next, None)) is not None:
             yield from self._told(story, following)
 
@@ -133,17 +137,18 @@ class Judge:
         """Where each chain stands that was seen: (position, hash)."""
         return {chain: (c.position, c.hash) for chain, c in (self._chains or {}).items()}
 
-    def _told(self, story: _Story, row: LogRow) -> Iterator[Broken]:
+    def _told(self, story: _Story, row: LogRow, line: L.Line | None = None) -> Iterator[Broken]:
         """The saga's next line."""
         story.next = row.seq + 1
-        line = self._read(row)
-        if isinstance(line, Broken):
-            yield line
-        if not isinstance(line, L.Line):
+        read = self._read(row) if line is None else line
+        if isinstance(read, Broken):
+            yield read
+        if not isinstance(read, L.Line):
             story.blind = True
             if row.object is not None and row.version is not None:
                 yield from self.objects.erased(row.saga, row.object, row.version)
             return
+        line = read
         if isinstance(line, L.Applied):
             self.objects.wrote(row.saga, line.object, line.version)
             yield from self.objects.told(row.saga, line)
@@ -161,7 +166,6 @@ class Judge:
             return
         yield from self._whole(story, row, before, line)
         yield from self._holds(before, story.record, line)
-        self.ledgers.stands(story.record)
 
     def _read(self, row: LogRow) -> L.Line | Broken | None:
         """The line as a value; None where it was erased."""
@@ -299,6 +303,8 @@ class Judge:
             if story.applied:
                 why = f"{', '.join(story.applied)} changed, and its end is missing"
                 found.append(Broken(invariant="I26", where=f"saga {saga}", saga=saga, why=why))
+            if story.record is not None:
+                self.ledgers.stands(story.record)
         found += self.objects.gaps()
         found += self.objects.cycles()
         found += self.locks.overlaps()

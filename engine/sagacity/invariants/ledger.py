@@ -90,13 +90,20 @@ class _Told:
     external: str | None
     effect: Effect | None = None
     over: Status | None = None
+    rolled_back: bool = False
 
 
 @dataclass(slots=True)
 class Ledgers:
-    """All ledgers together with all effects of the log; `prefix` is what keys of this lane begin with."""
+    """All ledgers together with all effects of the log.
+
+    Attributes:
+        prefix: what keys of this lane begin with.
+        remembers: what the log says is kept to be compared; False where no ledger will be given.
+    """
 
     prefix: str
+    remembers: bool = True
     keys: dict[str, _Key] = field(default_factory=dict)
     covers: set[str] = field(default_factory=set)
     _told: dict[str, _Told] = field(default_factory=dict)
@@ -127,13 +134,16 @@ class Ledgers:
 
     def intended(self, saga: UUID, line: Intent) -> None:
         """A call under this key was announced."""
-        self._told.setdefault(line.key, _Told(saga, line.external.lower()))
+        if self.remembers:
+            self._told.setdefault(line.key, _Told(saga, line.external.lower()))
 
     def stands(self, record: Record) -> None:
         """Where the saga and its effects stand; the last word on a key is its rollback's, if there is one."""
-        for effect in record.effects:
+        for effect in record.effects if self.remembers else ():
             told = self._told.setdefault(effect.key, _Told(record.id, None))
-            told.saga, told.effect = record.id, effect
+            if told.rolled_back and record.rolls_back is None:
+                continue
+            told.saga, told.effect, told.rolled_back = record.id, effect, record.rolls_back is not None
             told.over = record.status if record.status.final else None
 
     def compared(self) -> Iterator[Broken]:

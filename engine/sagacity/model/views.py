@@ -145,8 +145,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that `verify` found wrong, and where."""
+    """One thing that `verify` found wrong, and where.
 
+    Attributes:
+        invariant: the number of what broke, such as `I15` (see `docs/guarantees.md`).
+        check: what was looked at: chain, story, tables, ledger, history, evidence.
+    """
+
+    invariant: str
     check: str
     where: str
     what: str

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from sagacity.chain import Link
 from sagacity.errors import StoreUnavailable
 from sagacity.model.canonical import Json
 from sagacity.model.record import Record, Status
@@ -346,6 +347,9 @@ class Store(Protocol):
     def chain_rows(self, chain: int, *, upto: int) -> AsyncIterator[LogRow]:
         """A chain's lines by position, up to and with `upto`, streamed."""
 
+    def chain_links(self, chain: int, *, after: int, upto: int) -> AsyncIterator[Sequence[Link]]:
+        """The same from behind `after`, page by page and as the chain sees them."""
+
     def rows_by_saga(self, heads: Sequence[ChainHead]) -> AsyncIterator[LogRow]:
         """Every line up to `heads`, ordered by (saga, seq), streamed."""
 
@@ -357,6 +361,12 @@ class Store(Protocol):
 
     async def effects_of(self, saga: UUID) -> list[Any]:
         """The compensation rows of a saga as `Effect` records, by n."""
+
+    def effects_whole(self) -> AsyncIterator[tuple[UUID, Any]]:
+        """Every compensation row as (saga, `Effect`), by saga and n, streamed."""
+
+    async def known_messages(self, ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of `ids` that lie in the inbox, read or not."""
 
     async def erase(
         self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID

@@ -11,12 +11,24 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Text,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 
 from sagacity.errors import Conflict
 from sagacity.model.canonical import NULL, JsonText
 from sagacity.model.lines import SCHEMA_VERSION, Applied, Locked
-from sagacity.model.record import Record, Status
+from sagacity.model.record import Effect, Record, Status
 from sagacity.model.unit import ChainHead, LogRow, Message, ObjectState
 from sagacity.model.views import HistoryLine, ObjectVersion
 from sagacity.store import schema
@@ -24,6 +36,7 @@ from sagacity.store.base import SagaRow
 from sagacity.store.rows import (
     Scope,
     Values,
+    effect_of,
     effect_values,
     entry_text,
     head_of,
@@ -101,6 +114,23 @@ def chain_page(conn: Connection, scope: Scope, chain: int, after: int, upto: int
     return [log_row_of(row) for row in conn.execute(query)]
 
 
+def chain_links(conn: Connection, scope: Scope, chain: int, after: int, upto: int) -> list[tuple[Any, ...]]:
+    """The same page as the chain sees it: plain values, in the order of `sagacity.chain.Link`."""
+    at: Any = type_coerce(_LOG.c.at, BigInteger)
+    if conn.dialect.name == "postgresql":
+        at = cast(func.extract("epoch", _LOG.c.at) * 1_000_000, BigInteger)
+    saga = cast(_LOG.c.saga, Text) if conn.dialect.name == "postgresql" else type_coerce(_LOG.c.saga, Text)
+    line = _LOG.c
+    told = (line.position, saga, line.seq, line.kind, line.object, line.version, line.schema_version, at)
+    query = (
+        select(*told, line.data, line.digest, line.hash)
+        .where(scope.of(_LOG), line.chain == chain, line.position > after, line.position <= upto)
+        .order_by(line.position)
+        .limit(PAGE)
+    )
+    return [tuple(row) for row in conn.execute(query)]
+
+
 def saga_lines_page(conn: Connection, scope: Scope, after: tuple[UUID, int] | None) -> list[LogRow]:
     """Up to a page of all lines by (saga, seq), behind `after`."""
     query = select(_LOG).where(scope.of(_LOG)).order_by(_LOG.c.saga, _LOG.c.seq).limit(PAGE)
@@ -130,6 +160,26 @@ def object_page(conn: Connection, scope: Scope, after: str | None) -> list[Objec
     if after is not None:
         query = query.where(_OBJECT.c.object > after)
     return [object_of(row) for row in conn.execute(query)]
+
+
+def effect_page(conn: Connection, scope: Scope, after: tuple[UUID, int] | None) -> list[tuple[UUID, Effect]]:
+    """Up to a page of compensation rows by (saga, n), behind `after`."""
+    table = schema.compensation
+    query = select(table).where(scope.of(table)).order_by(table.c.saga, table.c.n).limit(PAGE)
+    if after is not None:
+        behind = tuple_(literal(after[0], Id), literal(after[1]))
+        query = query.where(tuple_(table.c.saga, table.c.n) > behind)
+    return [(row.saga, effect_of(row)) for row in conn.execute(query)]
+
+
+def known_messages(conn: Connection, scope: Scope, ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Those of `ids` that lie in the inbox."""
+    found: set[UUID] = set()
+    inbox = schema.inbox
+    for first in range(0, len(ids), PAGE):
+        query = select(inbox.c.id).where(scope.of(inbox), inbox.c.id.in_(ids[first : first + PAGE]))
+        found.update(conn.execute(query).scalars())
+    return frozenset(found)
 
 
 # --- erase and load -----------------------------------------------------------------------------------

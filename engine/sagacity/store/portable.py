@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from sagacity.chain import extend
+from sagacity.chain import Link, extend
 from sagacity.clock import Clock
 from sagacity.errors import StoreError
 from sagacity.model.record import Effect, Status
@@ -263,6 +263,13 @@ class PortableStore(ABC):
                 yield row
             after = page[-1].position
 
+    async def chain_links(self, chain: int, *, after: int, upto: int) -> AsyncIterator[Sequence[Link]]:
+        while page := await self._read(
+            partial(logreads.chain_links, scope=self._scope, chain=chain, after=after, upto=upto)
+        ):
+            yield page
+            after = page[-1][0]
+
     async def rows_by_saga(self, heads: Sequence[ChainHead]) -> AsyncIterator[LogRow]:
         upto = {head.id: head.position for head in heads}
         after: tuple[UUID, int] | None = None
@@ -284,6 +291,16 @@ class PortableStore(ABC):
             for row in page:
                 yield row
             after = page[-1].object
+
+    async def effects_whole(self) -> AsyncIterator[tuple[UUID, Effect]]:
+        after: tuple[UUID, int] | None = None
+        while page := await self._read(partial(logreads.effect_page, scope=self._scope, after=after)):
+            for saga, effect in page:
+                yield saga, effect
+            after = (page[-1][0], page[-1][1].n)
+
+    async def known_messages(self, ids: Sequence[UUID]) -> frozenset[UUID]:
+        return await self._read(partial(logreads.known_messages, scope=self._scope, ids=tuple(ids)))
 
     # --- notices ------------------------------------------------------------------------------------
 

@@ -7,15 +7,16 @@ line. Lines of the log may stand between anchors, for whoever wants a copy; they
 
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
+from sagacity.chain import Link
 from sagacity.errors import ConfigError
-from sagacity.model.unit import ChainHead, LogRow
+from sagacity.model.unit import ChainHead
 
 KEY_BYTES = 32
 
@@ -27,6 +28,7 @@ class Anchor:
     Attributes:
         at: the database's instant, ISO 8601.
         heads: chain → (position, hash in hex).
+        lines: every line up to these heads stands in the same sink, before the anchor.
         key: which key signed it (the first 8 hex digits of its SHA-256).
         sign: the signature, hex.
     """
@@ -35,30 +37,46 @@ class Anchor:
     lane: str
     at: str
     heads: Mapping[int, tuple[int, str]]
+    lines: bool
     key: str
     sign: str
 
+    def signed(self) -> bytes:
+        """What the signature covers: everything but itself, canonical."""
+        return orjson.dumps(self._content(), option=orjson.OPT_SORT_KEYS)
+
     def line(self) -> bytes:
         """As one line of a sink, with its line end."""
-        content = _content(self.tenant, self.lane, self.at, self.heads, self.key)
-        return orjson.dumps(content | {"sign": self.sign}, option=orjson.OPT_SORT_KEYS) + b"\n"
+        return orjson.dumps(self._content() | {"sign": self.sign}, option=orjson.OPT_SORT_KEYS) + b"\n"
+
+    def _content(self) -> dict[str, Any]:
+        told = [{"chain": c, "position": p, "hash": h} for c, (p, h) in sorted(self.heads.items())]
+        scope = {"kind": "anchor", "tenant": self.tenant, "lane": self.lane}
+        return scope | {"at": self.at, "heads": told, "lines": self.lines, "key": self.key}
 
     def fault(self, key: bytes) -> str | None:
         """What is wrong with its signature; None: nothing."""
         if self.key != key_id(key):
             return f"it was signed with another key ({self.key}, not {key_id(key)}): give that one"
-        expected = _sign(_content(self.tenant, self.lane, self.at, self.heads, self.key), key)
-        if not hmac.compare_digest(expected, self.sign):
+        if not hmac.compare_digest(_sign(self.signed(), key), self.sign):
             return "its signature does not match: the anchor was edited"
         return None
 
 
-def anchor_of(heads: Iterable[ChainHead], *, tenant: str, lane: str, at: datetime, key: bytes) -> Anchor:
+def anchor_of(
+    heads: Iterable[ChainHead], *, tenant: str, lane: str, at: datetime, key: bytes, lines: bool = False
+) -> Anchor:
     """The anchor of these heads, signed."""
-    told = {head.id: (head.position, head.hash.hex()) for head in heads if head.position}
-    name = key_id(key)
-    content = _content(tenant, lane, at.isoformat(), told, name)
-    return Anchor(tenant=tenant, lane=lane, at=at.isoformat(), heads=told, key=name, sign=_sign(content, key))
+    bare = Anchor(
+        tenant=tenant,
+        lane=lane,
+        at=at.isoformat(),
+        heads={head.id: (head.position, head.hash.hex()) for head in heads if head.position},
+        lines=lines,
+        key=key_id(key),
+        sign="",
+    )
+    return replace(bare, sign=_sign(bare.signed(), key))
 
 
 def read_anchors(lines: Iterable[bytes], *, tenant: str, lane: str) -> list[Anchor]:
@@ -76,25 +94,14 @@ def read_anchors(lines: Iterable[bytes], *, tenant: str, lane: str) -> list[Anch
     return found
 
 
-def log_line(row: LogRow, *, tenant: str, lane: str) -> bytes:
+_COLUMNS = ("position", "saga", "seq", "line", "object", "version", "schema_version", "micros", "data")
+
+
+def log_line(line: Link, *, chain: int, tenant: str, lane: str) -> bytes:
     """One line of the log as one line of a sink: all of its columns, so that it can be chained again."""
-    content = {
-        "kind": "line",
-        "tenant": tenant,
-        "lane": lane,
-        "chain": row.chain,
-        "position": row.position,
-        "saga": str(row.saga),
-        "seq": row.seq,
-        "line": row.kind,
-        "object": row.object,
-        "version": row.version,
-        "schema_version": row.schema_version,
-        "at": row.at,
-        "data": row.data,
-        "digest": row.digest.hex(),
-        "hash": row.hash.hex(),
-    }
+    content = dict(zip(_COLUMNS, line[:9], strict=True))
+    content |= {"kind": "line", "tenant": tenant, "lane": lane, "chain": chain}
+    content |= {"digest": line[9].hex(), "hash": line[10].hex()}
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS) + b"\n"
 
 
@@ -134,15 +141,8 @@ def key_of(text: str, *, file: str) -> bytes:
     return key
 
 
-def _content(
-    tenant: str, lane: str, at: str, heads: Mapping[int, tuple[int, str]], key: str
-) -> dict[str, Any]:
-    told = [{"chain": c, "position": p, "hash": h} for c, (p, h) in sorted(heads.items())]
-    return {"kind": "anchor", "tenant": tenant, "lane": lane, "at": at, "heads": told, "key": key}
-
-
-def _sign(content: Mapping[str, Any], key: bytes) -> str:
-    return hmac.new(key, orjson.dumps(content, option=orjson.OPT_SORT_KEYS), sha256).hexdigest()
+def _sign(content: bytes, key: bytes) -> str:
+    return hmac.new(key, content, sha256).hexdigest()
 
 
 def _read(content: Any) -> Anchor:
@@ -150,4 +150,4 @@ def _read(content: Any) -> Anchor:
         raise ValueError(content["kind"])
     heads = {int(h["chain"]): (int(h["position"]), str(h["hash"])) for h in content["heads"]}
     plain = {name: str(content[name]) for name in ("tenant", "lane", "at", "key", "sign")}
-    return Anchor(heads=heads, **plain)
+    return Anchor(heads=heads, lines=bool(content["lines"]), **plain)

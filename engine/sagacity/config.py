@@ -53,6 +53,17 @@ class Settings(BaseSettings):
         default=timedelta(seconds=20), description="time to end cleanly after SIGTERM; seconds"
     )
     concurrency: int = Field(default=200, ge=1, le=10_000, description="sagas that one worker runs at once")
+    anchor_to: str | None = Field(
+        default=None, description="file or address to which a worker sends signed anchors; none: off"
+    )
+    anchor_key: str | None = Field(default=None, description="file with the key that anchors are signed with")
+    anchor_every: Duration = Field(
+        default=timedelta(seconds=60), description="time between two anchors; seconds"
+    )
+    anchor_lines: bool = Field(default=False, description="send every line of the log too")
+    anchor_strict: bool = Field(
+        default=True, description="a worker whose store is behind its newest anchor does not go on"
+    )
     actor: str | None = Field(default=None, max_length=200, description="who acts; stands in the log")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="what is told on stderr"

@@ -16,7 +16,8 @@
     │   ├── SchemaAhead
     │   ├── UnsafeSettings
     │   ├── StoreReadOnly
-    │   └── HistoryLost
+    │   ├── HistoryLost
+    │   └── SinkUnavailable    where anchors go, outside the database
     ├── ConfigError            settings, modules, files
     │   └── MissingExternal
     └── StepError              raised by user code inside a step to say how it failed
@@ -145,6 +146,13 @@ class HistoryLost(StoreError):
     """A chain's head stands behind what was acknowledged: a restore or failover lost lines.
 
     The worker stops; an operator decides with `sagacity verify`.
+    """
+
+
+class SinkUnavailable(StoreError):
+    """Anchors cannot be sent, or those that were sent cannot be read; nothing in the store is touched.
+
+    Mend the place that the message names; what was not sent is sent by the next round.
     """
 
 

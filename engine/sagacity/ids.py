@@ -5,6 +5,7 @@ A derived id is UUIDv5 over its parents: whoever computes it again gets the same
 second insert is recognised as a repeat.
 """
 
+import secrets
 from collections.abc import Callable
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -13,6 +14,11 @@ import uuid_utils
 IdSource = Callable[[], UUID]
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "sagacity")
+
+
+def new_secret(size: int) -> bytes:
+    """Fresh secret bytes, for keys."""
+    return secrets.token_bytes(size)
 
 
 def new_id() -> UUID:

@@ -29,6 +29,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "version.unserved": "sagas of this version could go on, and no live worker runs it",
         "rows.busy": "a row of the user's tables is held by somebody else; the commit that needs it waits",
         "listener.failed": "a listener raised; it is told again",
+        "anchor.failed": "an anchor could not be sent; the next round sends it",
+        "history.lost": "the store is behind its newest anchor, and was told to go on all the same",
         "worker.started": "a worker claims sagas from now on",
         "worker.stopping": "a worker was told to end: no new claims",
         "worker.stopped": "a worker ended; nothing is in flight",

@@ -21,6 +21,7 @@ from sagacity.definition.registry import REGISTRY
 from sagacity.invariants import Broken, Judge
 from sagacity.model.unit import Batch, ChainHead, Written
 from sagacity.orchestrator import Orchestrator
+from sagacity.runtime.anchoring import Anchoring
 from sagacity.runtime.relay import Listener
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.worker import Worker
@@ -114,7 +115,12 @@ class House:
         return [orjson.loads(line.data) for line in lines if line.kind == kind and line.data is not None]
 
     def worker(
-        self, app: Orchestrator | None = None, *, listeners: tuple[Listener, ...] = (), **settings: Any
+        self,
+        app: Orchestrator | None = None,
+        *,
+        listeners: tuple[Listener, ...] = (),
+        anchoring: Anchoring | None = None,
+        **settings: Any,
     ) -> Worker:
         """A worker on `app`'s store, not run yet."""
         app = app or self.app
@@ -126,6 +132,7 @@ class House:
             settings=WorkerSettings(**settings),
             listeners=listeners,
             externals=services(self.town),
+            anchoring=anchoring,
             clock=self._clock,
         )
 

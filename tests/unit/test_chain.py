@@ -148,8 +148,8 @@ def test_an_erased_text_still_verifies() -> None:
 
 def test_a_line_of_another_chain_tenant_or_lane_does_not_fit() -> None:
     rows = story()
-    for scope in ({"tenant": "u", "lane": "live"}, {"tenant": "t", "lane": "dry"}):
-        assert ChainCheck(4, **scope).follow(rows[0]) is not None
+    for tenant, lane in (("u", "live"), ("t", "dry")):
+        assert ChainCheck(4, tenant=tenant, lane=lane).follow(rows[0]) is not None
     assert link(b"", replace(rows[0], chain=5), **SCOPE) != rows[0].hash
 
 

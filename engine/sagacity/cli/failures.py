@@ -83,6 +83,7 @@ FAILURES: dict[type[BaseException], Failure] = {
     errors.SchemaAhead: _failure(Exit.REFUSED, 503, "schema-ahead", "The schema is from the future"),
     errors.UnsafeSettings: _failure(Exit.REFUSED, 503, "unsafe-settings", "The database may lose commits"),
     errors.StoreReadOnly: _failure(Exit.REFUSED, 503, "read-only", "The database cannot be written"),
+    errors.SinkUnavailable: _failure(Exit.UNREACHABLE, 503, "sink-unavailable", "Anchors cannot be kept"),
     errors.HistoryLost: _failure(Exit.FOUND, 503, "history-lost", "History was lost"),
     errors.ConfigError: _failure(Exit.USAGE, 500, "configuration", "Something is missing or wrong here"),
     errors.StepError: _failure(Exit.REFUSED, 409, "step", "A step refused"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sagacity.cli.anchoring import KeyFile, evidence_of
 from sagacity.cli.call import Call, Column, Output
 
 if TYPE_CHECKING:
@@ -40,12 +41,32 @@ async def check(
     return Exit.DONE
 
 
-async def verify(call: Call) -> int:
-    """Prove the log: its chains are whole, and folding it gives the tables."""
+async def verify(
+    call: Call,
+    *,
+    chain: Annotated[bool, typer.Option("--chain", help="Only the chains, and the anchors.")] = False,
+    ledger: Annotated[
+        list[Path] | None,
+        typer.Option("--ledger", metavar="FILE", help="What the outside did, JSON lines; may be repeated."),
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", metavar="FILE", help="What clients were told, JSON lines."),
+    ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option("--anchor", metavar="PLACE", help="A file or an address with signed anchors."),
+    ] = None,
+    key: KeyFile = None,
+) -> int:
+    """Prove the log: chains are whole, folding gives the tables, and no invariant is broken. Read-only."""
     from sagacity.audit import verify as judged
 
     async with call.orchestrator() as sagas:
-        verdict = await judged(sagas.store)
+        evidence = await evidence_of(
+            call, sagas.store, ledgers=ledger or (), history=history, anchors=anchor, key=key
+        )
+        verdict = await judged(sagas.store, evidence, chains_only=chain)
     return _judged(call, verdict, "verified")
 
 

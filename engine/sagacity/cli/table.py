@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from sagacity.cli import acting, keeping, reading, running
+from sagacity.cli import acting, anchoring, keeping, reading, running
 from sagacity.cli.failures import FAILURES, MEANINGS
 
 
@@ -44,6 +44,7 @@ COMMANDS: tuple[Command, ...] = (
     _command("Look", "diagram", reading.diagram, "diagram Order --format mermaid"),
     _command("Look after", "check", keeping.check, "check"),
     _command("Look after", "verify", keeping.verify, "verify"),
+    _command("Look after", "anchor", anchoring.anchor, "anchor --to anchors.jsonl --key anchor.key"),
     _command("Look after", "rebuild", keeping.rebuild, "rebuild --into sqlite:///again.db"),
     _command("Look after", "migrate", keeping.migrate, "migrate --sql"),
     _command("Look after", "init", keeping.init, "init shop"),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from sagacity.cli.anchoring import worker_anchoring
 from sagacity.config import Settings
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.settings import WorkerSettings
@@ -55,8 +56,10 @@ def worker_for(sagas: Orchestrator, settings: Settings) -> Worker:
             lease=settings.lease,
             poll=settings.poll,
             concurrency=settings.concurrency,
+            anchor_every=settings.anchor_every,
         ),
         listeners=(on_notice, *sagas.project.listeners),
+        anchoring=worker_anchoring(sagas.store, settings),
     )
 
 

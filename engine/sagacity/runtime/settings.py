@@ -20,6 +20,7 @@ class WorkerSettings:
         short_sleep: waits up to this are held in memory instead of being put into the database.
         takeovers: how often in a row a saga may take its worker down with it before it is stuck; at least 1.
             From the second on such sagas are driven one at a time, so that the guilty one stands alone.
+        anchor_every: time between two anchors, where the worker was given a place for them.
         notices: put ends (committed, rolled back, stuck) into the outbox for listeners.
     """
 
@@ -33,4 +34,5 @@ class WorkerSettings:
     own_chains: int = 2
     short_sleep: timedelta = timedelta(seconds=1)
     takeovers: int = 5
+    anchor_every: timedelta = timedelta(seconds=60)
     notices: bool = False

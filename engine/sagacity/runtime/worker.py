@@ -24,6 +24,7 @@ from sagacity.model.canonical import storable
 from sagacity.model.record import Lane, Status
 from sagacity.model.unit import Claimed, Message, WorkerInfo
 from sagacity.runtime import externals as outside
+from sagacity.runtime.anchoring import Anchoring
 from sagacity.runtime.apart import Apart
 from sagacity.runtime.committer import Committer, Lost
 from sagacity.runtime.drive import Drive
@@ -50,6 +51,7 @@ class Worker:
         settings: see there.
         listeners: told of ends; giving any switches notices on.
         externals: instances to use instead of connecting (tests).
+        anchoring: sends signed heads away, and refuses a store that is behind them.
         clock, ids: ports.
     """
 
@@ -62,6 +64,7 @@ class Worker:
         settings: WorkerSettings | None = None,
         listeners: Sequence[Listener] = (),
         externals: Mapping[str, External] | None = None,
+        anchoring: Anchoring | None = None,
         clock: Clock | None = None,
         ids: IdSource = new_id,
     ) -> None:
@@ -79,6 +82,7 @@ class Worker:
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._unserved: set[tuple[str, int]] = set()
         self._given = externals
+        self._anchoring = anchoring
         self._participants = participants
         self._stopping = asyncio.Event()
         self._work = asyncio.Event()
@@ -129,9 +133,12 @@ class Worker:
 
         Raises:
             MissingExternal, ConfigError: it cannot serve its flows; nothing was claimed.
+        HistoryLost: the store is behind what was anchored, or acknowledged.
             StoreError: the database was lost for good, or somebody took this worker's place.
         """
         await self._check_definitions()
+        if self._anchoring is not None:
+            await self._anchoring.check()
         wanted = {n: c for scope in self._scopes.values() for n, c in scope.flow.externals.items()}
         made = dict(self._given) if self._given is not None else await outside.connect(wanted)
         try:
@@ -208,6 +215,9 @@ class Worker:
         ]
         if self._listeners:
             tasks.append(asyncio.create_task(self._tell(), name="relay"))
+        if self._anchoring is not None:
+            anchors = self._anchoring.run(self.clock, self.settings.anchor_every)
+            tasks.append(asyncio.create_task(anchors, name="anchors"))
         self.ready.set()
         stopped = asyncio.create_task(self._stopping.wait())
         try:

@@ -29,9 +29,19 @@ came for a key under which nothing had landed. `late`: a forward call came after
 """
 
 
+_OUTCOMES: Mapping[Kind, str] = {
+    "done": "landed",
+    "undone": "landed",
+    "refused": "refused",
+    "late": "refused",
+    "repeat": "void",
+    "empty": "void",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of a ledger.
+    """One line of a ledger. In its file `sagacity verify --ledger` finds the names that it knows.
 
     `n` counts from 1 within one service. `undoes` is the forward key that an undo names. Amounts are exact
     decimal strings. `source` and `target` are accounts and belong to the bank alone; `detail` is the reason
@@ -101,11 +111,11 @@ class Ledger:
     """The ledger of one service, open for writing."""
 
     def __init__(self, path: Path, *, service: str) -> None:
-        """Open `path`; raises `TypeError` if a line of it is not an entry."""
+        """Open `path`; raises `TypeError` or `KeyError` if a line of it is not an entry."""
         self._journal = Journal(path)
         self._service = service
         self.path = path
-        self.entries = [Entry(**line) for line in self._journal.found]
+        self.entries = [_entry(line) for line in self._journal.found]
         self._n = len(self.entries)
 
     def append(
@@ -136,7 +146,7 @@ class Ledger:
             target=target,
             detail=detail,
         )
-        self._journal.append(asdict(entry))
+        self._journal.append(_line(entry))
         return entry
 
     def close(self) -> None:
@@ -144,12 +154,24 @@ class Ledger:
         self._journal.close()
 
 
+def _line(entry: Entry) -> dict[str, object]:
+    """As it stands in the file: the format of `sagacity.invariants.ledger`, and what is ours beside it."""
+    content = asdict(entry)
+    told = {"external": content.pop("service"), "call": content.pop("action")}
+    return told | {"outcome": _OUTCOMES[entry.kind]} | content
+
+
+def _entry(line: Mapping[str, Any]) -> Entry:
+    content = {name: value for name, value in line.items() if name != "outcome"}
+    return Entry(service=content.pop("external"), action=content.pop("call"), **content)
+
+
 def read_ledger(path: Path) -> list[Entry]:
     """Read one ledger file, also while its service runs; a missing file is an empty ledger."""
     if not path.exists():
         return []
     whole = path.read_bytes().rpartition(b"\n")[0]
-    return [Entry(**orjson.loads(line)) for line in whole.splitlines() if line]
+    return [_entry(orjson.loads(line)) for line in whole.splitlines() if line]
 
 
 def read_ledgers(folder: Path, services: Iterable[str] = SERVICES) -> list[Entry]:

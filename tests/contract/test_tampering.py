@@ -150,7 +150,7 @@ async def test_a_full_rewrite_with_new_hashes_is_found_by_the_anchor_and_by_noth
     async with history.superuser() as conn:
         previous = b""
         for row in await rows_of(conn, 1):
-            data = JsonText((row.data or "").replace('"Warehouse"', '"Depot"'))
+            data = JsonText((row.data or "").replace('"external":"', '"external":"another '))
             made = replace(row, data=data, digest=sha256(data.encode()).digest())
             made = replace(made, hash=link(previous, made, tenant="main", lane="live"))
             previous = made.hash

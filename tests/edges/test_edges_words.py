@@ -48,6 +48,7 @@ def test_every_command_is_in_the_table_once() -> None:
     assert sorted(names) == sorted(
         [
             "run",
+            "anchor",
             "worker",
             "serve",
             "start",

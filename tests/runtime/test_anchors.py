@@ -82,6 +82,18 @@ def address() -> Iterator[Address]:
     server.server_close()
 
 
+class Watched(FileSink):
+    """A file that says when something was kept."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.kept = asyncio.Event()
+
+    async def append(self, lines: bytes) -> None:
+        await super().append(lines)
+        self.kept.set()
+
+
 def lines_in(content: bytes, kind: str) -> list[tuple[int, int]]:
     told = [orjson.loads(line) for line in content.splitlines()]
     return [(line["chain"], line["position"]) for line in told if line["kind"] == kind]
@@ -155,7 +167,7 @@ async def test_a_store_that_is_behind_its_anchor_is_refused(tmp_path: Path) -> N
 
 async def test_a_worker_sends_anchors_and_does_not_start_behind_them(house: House, tmp_path: Path) -> None:
     app = await house.open(Errand)
-    sink = FileSink(tmp_path / "sink.jsonl")
+    sink = Watched(tmp_path / "sink.jsonl")
 
     async def anchors() -> list[Anchor]:
         return read_anchors(await sink.anchors(), tenant=app.store.tenant, lane="live")
@@ -163,8 +175,7 @@ async def test_a_worker_sends_anchors_and_does_not_start_behind_them(house: Hous
     sending = Anchoring(app.store, sink, KEY)
     async with running(house.worker(anchoring=sending, anchor_every=timedelta(milliseconds=10))):
         async with asyncio.timeout(30):
-            while not await anchors():
-                await asyncio.sleep(0.01)
+            await sink.kept.wait()
     assert (await anchors())[-1].fault(KEY) is None
 
     lost = ChainHead(id=1, epoch=1, position=1_000_000, hash=b"x" * 32)

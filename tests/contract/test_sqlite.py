@@ -192,6 +192,26 @@ async def test_another_connections_commit_is_a_hint_within_a_tenth_of_a_second(
     await other.close()
 
 
+async def test_what_is_acknowledged_is_flushed_and_a_lease_is_not_waited_for(opened: Store) -> None:
+    conn = cast(Any, opened)._conn
+    levels: list[int] = []
+
+    def committed(_: object) -> None:
+        levels.append(conn.connection.driver_connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    desk = await bench(opened)
+    event.listen(conn, "commit", committed)
+    await opened.put([start_message()])
+    await opened.claim(desk.worker, ["Order"], limit=10)
+    await desk.begin()
+    await opened.ring()
+    await opened.heartbeat(desk.worker, timedelta(seconds=10))
+    await opened.fence(desk.head.id)
+    event.remove(conn, "commit", committed)
+    normal, full = 1, 2
+    assert levels == [full, normal, full, normal, normal, full]
+
+
 async def test_its_own_commits_are_no_hint(opened: Store) -> None:
     await opened.put([start_message()])
     with pytest.raises(TimeoutError):

@@ -71,6 +71,10 @@ class PortableStore(ABC):
     async def _write(self, work: Work[Answer]) -> Answer:
         """Run `work` in a transaction and commit it durably; roll back where it raises."""
 
+    async def _lease(self, work: Work[Answer]) -> Answer:
+        """A write of leases and bells: nothing is promised by it, so it need not outlive the machine."""
+        return await self._write(work)
+
     @abstractmethod
     async def _snapshot(self, work: Work[Answer]) -> Answer:
         """Run `work` so that all its reads see one moment."""
@@ -118,10 +122,10 @@ class PortableStore(ABC):
         return await self._read(lambda conn: inbox.find(conn, self._scope, definition, key))
 
     async def ring(self, *, limit: int = 500) -> int:
-        return await self._write(lambda conn: inbox.ring(conn, self._scope, limit=limit))
+        return await self._lease(lambda conn: inbox.ring(conn, self._scope, limit=limit))
 
     async def claim_starts(self, worker: UUID, definitions: Served, *, limit: int) -> list[Message]:
-        return await self._write(
+        return await self._lease(
             lambda conn: inbox.claim_starts(conn, self._scope, worker, definitions, limit=limit)
         )
 
@@ -129,7 +133,7 @@ class PortableStore(ABC):
         return await self._read(lambda conn: inbox.mail(conn, self._scope, sagas))
 
     async def give_back_starts(self, worker: UUID, messages: Sequence[UUID]) -> None:
-        await self._write(lambda conn: inbox.give_back_starts(conn, self._scope, worker, messages))
+        await self._lease(lambda conn: inbox.give_back_starts(conn, self._scope, worker, messages))
 
     # --- who executes -------------------------------------------------------------------------------
 
@@ -154,7 +158,7 @@ class PortableStore(ABC):
         raise AssertionError("the last try either returns or raises")
 
     async def heartbeat(self, worker: UUID, lease: timedelta) -> bool:
-        return await self._write(
+        return await self._lease(
             lambda conn: claims.heartbeat(conn, self._scope, worker, lease, now=self._instant(conn))
         )
 
@@ -171,7 +175,7 @@ class PortableStore(ABC):
         return await self._read(lambda conn: claims.workers(conn, self._scope, now=self._instant(conn)))
 
     async def claim(self, worker: UUID, definitions: Served, *, limit: int) -> list[Claimed]:
-        return await self._write(
+        return await self._lease(
             lambda conn: claims.claim(
                 conn, self._scope, worker, definitions, limit=limit, now=self._instant(conn)
             )
@@ -184,13 +188,13 @@ class PortableStore(ABC):
         )
 
     async def reclaim(self, saga: UUID, worker: UUID) -> Claimed | None:
-        return await self._write(lambda conn: claims.reclaim(conn, self._scope, saga, worker))
+        return await self._lease(lambda conn: claims.reclaim(conn, self._scope, saga, worker))
 
     async def reload(self, saga: UUID, worker: UUID, epoch: int) -> Claimed | None:
         return await self._read(lambda conn: claims.reload(conn, self._scope, saga, worker, epoch))
 
     async def hand_back(self, worker: UUID, sagas: Sequence[UUID]) -> None:
-        await self._write(
+        await self._lease(
             lambda conn: claims.hand_back(conn, self._scope, worker, sagas, now=self._instant(conn))
         )
 
@@ -198,10 +202,10 @@ class PortableStore(ABC):
         return await self._read(lambda conn: claims.held(conn, self._scope, worker))
 
     async def rest(self, saga: UUID, worker: UUID, claimed: Claimed) -> bool:
-        return await self._write(lambda conn: claims.rest(conn, self._scope, saga, worker, claimed))
+        return await self._lease(lambda conn: claims.rest(conn, self._scope, saga, worker, claimed))
 
     async def ring_sagas(self, sagas: Sequence[UUID]) -> None:
-        await self._write(lambda conn: inbox.ring_bells(conn, self._scope, sagas))
+        await self._lease(lambda conn: inbox.ring_bells(conn, self._scope, sagas))
 
     async def wait_graph(self) -> WaitGraph:
         return await self._snapshot(lambda conn: reads.wait_graph(conn, self._scope))

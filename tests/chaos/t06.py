@@ -1,0 +1,85 @@
+"""T6: a worker is killed every second. Nothing acknowledged is lost, nothing happens twice, no lock is left."""
+
+import asyncio
+import random
+import time
+from contextlib import suppress
+from typing import Any
+
+from sagacity.errors import SagacityError
+from sagacity.model.record import Status
+from sagacity.store.base import Filter
+from tests.chaos.flows.chain import Chain
+from tests.chaos.harness.load import Feed, chains
+from tests.chaos.harness.oracle import (
+    all_sagas,
+    judge_ends,
+    judge_ledger,
+    judge_locks,
+    judge_log,
+    judge_seats,
+)
+from tests.chaos.harness.report import Report
+from tests.chaos.harness.watch import all_ended, moving, watched
+from tests.chaos.harness.world import World, world
+
+
+def run(options: Any) -> int:
+    """The whole test; 0 where nothing was violated."""
+    report = Report("T6", options)
+    with suppress(Exception):
+        asyncio.run(_test(report))
+    return report.end()
+
+
+async def _test(report: Report) -> None:
+    sagas, seconds = (2_000, 60.0) if report.short else (20_000, 600.0)
+    chance = random.Random(report.seed)
+    inputs = chains(sagas, chance, refused=0.15, seats=400)
+    async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain]) as made:
+        await made.hire(4)
+        await made.ready()
+        feed = Feed(made.app, Chain, inputs, per_second=sagas / seconds)
+        async with watched(made, lambda: _steps(made)):
+            report.say("4 workers are up; killing begins")
+            kills = await _killing(made, feed, chance)
+            report.figure("kill -9 of workers", kills)
+            report.figure("ended after the last kill, s", await all_ended(made, within=30))
+        await made.dismiss()
+        await judge_chains(made, feed, report)
+
+
+async def judge_chains(made: World, feed: Feed, report: Report) -> None:
+    """All that T6 promises, from the store, the log and the ledger."""
+    report.figure("starts acknowledged", len(feed.acked))
+    ends = await all_sagas(made.app, "Chain")
+    judge_ends(ends, feed.wanted, feed.acked, report)
+    judge_ledger(made.ledger, ends, report)
+    await judge_locks(made.app, report)
+    await judge_log(made.app, report)
+    seats: dict[str, set[str]] = {}
+    for key, saga in ends.items():
+        if saga.status is Status.COMMITTED:
+            seats.setdefault(feed.input(key)["seat"], set()).add(key)
+    await judge_seats(made.app, seats, report)
+
+
+async def _killing(made: World, feed: Feed, chance: random.Random) -> int:
+    """One SIGKILL a second while sagas come in; each victim's place is filled at once."""
+    kills = 0
+    feeding = asyncio.create_task(feed.run())
+    while not feeding.done():
+        began = time.monotonic()
+        victim = chance.choice(made.workers)
+        await victim.kill()
+        kills += 1
+        await victim.start()
+        await asyncio.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
+    await feeding
+    return kills
+
+
+async def _steps(made: World) -> int:
+    with suppress(SagacityError):
+        return await moving(made.app) * 1_000_003 + len(await made.app.list(Filter(limit=1)))
+    return 0

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS: dict[str, tuple[str, str]] = {}
+TESTS: dict[str, tuple[str, str]] = {
+    "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
+}
 """Name → the module below `tests.chaos`, and what it is about."""
 
 

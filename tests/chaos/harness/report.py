@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.__main__ import Options
 from tests.chaos.harness.processes import ROOT
 
 FOLDER = ROOT / ".sagacity" / "chaos"
@@ -13,10 +14,10 @@ FOLDER = ROOT / ".sagacity" / "chaos"
 class Report:
     """Figures and violations of one run."""
 
-    def __init__(self, test: str, options: Any) -> None:
+    def __init__(self, test: str, options: Options) -> None:
         self.test = test
-        self.seed = int(getattr(options, "seed", None) or 0)
-        self.short = bool(getattr(options, "short", True))
+        self.seed = options.seed
+        self.short = not options.long
         self.figures: dict[str, Any] = {}
         self.violations: list[str] = []
         self._began = time.monotonic()

@@ -33,14 +33,15 @@ def tell_stacks(number: int, frame: FrameType | None) -> None:
     sys.stderr.flush()
 
 
-def main() -> int:
+def run(arguments: list[str]) -> int:
+    """`sagacity ARGUMENTS…` in this process; its exit code."""
     die_with_parent()
     faulthandler.enable()
     signal.signal(signal.SIGUSR1, tell_stacks)
     from sagacity.cli import main as sagacity
 
-    return sagacity(sys.argv[1:])
+    return sagacity(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sys.argv[1:]))

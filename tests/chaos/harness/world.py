@@ -65,6 +65,7 @@ class World:
 
     def modules(self, *names: str) -> None:
         """The flows that workers and API of this world serve."""
+        self._modules = names
         listed = ", ".join(f'"{name}"' for name in names)
         (self.folder / "pyproject.toml").write_text(f"[tool.sagacity]\nmodules = [{listed}]\n")
 
@@ -96,7 +97,7 @@ class World:
         for _ in range(count):
             name = f"worker-{len(self.workers) + 1}"
             env = self.environment(**more)
-            child = self.processes.python(name, "tests.chaos.harness.work", *options, "worker", env=env)
+            child = await self.processes.worker(name, [*options, "worker"], env, self._modules)
             self.workers.append(child)
             fresh.append(child)
             await child.start()
@@ -132,8 +133,9 @@ class World:
 
     async def dismiss(self) -> None:
         """SIGTERM to all workers: each must end by itself, with code 0."""
-        codes = await asyncio.gather(*(child.end() for child in self.workers if child.alive))
-        for child, code in zip([c for c in self.workers if c.process], codes, strict=False):
+        alive = [child for child in self.workers if child.alive]
+        codes = await asyncio.gather(*(child.end() for child in alive))
+        for child, code in zip(alive, codes, strict=True):
             self.report.holds(code == 0, f"{child.name} ended with {code} after SIGTERM: {child.said(last=600)}")
 
     async def stacks(self) -> str:

@@ -477,3 +477,15 @@ async def test_what_the_driver_cannot_send_is_refused_not_unknown(store: Store, 
     with pytest.raises(StoreError):
         await desk.begin(record(version=2**40))
     await desk.begin()
+
+
+async def test_a_worker_beats_also_while_its_sagas_hold_every_connection(
+    store: PostgresStore, desk: Bench
+) -> None:
+    busy = [await store._connected.connect() for _ in range(postgres._POOL + postgres._OVERFLOW)]
+    try:
+        async with asyncio.timeout(15):  # without a connection of its own it would wait for half a minute
+            assert await store.heartbeat(desk.worker, timedelta(seconds=10))
+    finally:
+        for connection in busy:
+            await connection.close()

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -76,6 +76,7 @@ class PostgresStore(PortableStore):
         self._hot = HotConnections(self._address)
         self._hints = Hints(self._address, self._scope)
         self._engine: AsyncEngine | None = None
+        self._pulse: AsyncEngine | None = None
         self._lines = 0
         self._next_look = _YOUNG
 
@@ -86,15 +87,8 @@ class PostgresStore(PortableStore):
         if self._engine is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._address.connect,
-            pool_size=_POOL,
-            max_overflow=_OVERFLOW,
-            pool_timeout=_POOL_WAIT_SECONDS,
-            pool_use_lifo=True,
-        )
-        event.listen(self._engine.sync_engine, "checkout", _check_out)
+        self._engine = self._pool(_POOL, _OVERFLOW)
+        self._pulse = self._pool(1, 1)
         try:
             async with self._hot.one() as driver:
                 if not self._accept_loss:
@@ -104,19 +98,47 @@ class PostgresStore(PortableStore):
             await self.close()
             raise
 
+    def _pool(self, size: int, overflow: int) -> AsyncEngine:
+        made = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._address.connect,
+            pool_size=size,
+            max_overflow=overflow,
+            pool_timeout=_POOL_WAIT_SECONDS,
+            pool_use_lifo=True,
+        )
+        event.listen(made.sync_engine, "checkout", _check_out)
+        return made
+
     async def close(self) -> None:
         """See the contract."""
-        engine, self._engine = self._engine, None
+        engines, self._engine, self._pulse = (self._engine, self._pulse), None, None
         await self._hints.close()
         await self._hot.close()
-        if engine is not None:
-            await engine.dispose()
+        for engine in engines:
+            if engine is not None:
+                await engine.dispose()
 
     async def now(self) -> datetime:
-        """See the contract."""
+        """See the contract. Never behind the sagas' own queries: a worker tells its lease by it."""
         if self._clock is not None:
             return self._clock.now()
-        return await self._read(lambda conn: conn.execute(select(_NOW)).scalar_one())
+        with naming():
+            async with self._beating.connect() as conn:
+                await conn.execution_options(isolation_level="AUTOCOMMIT")
+                return (await conn.execute(select(_NOW))).scalar_one()
+
+    async def heartbeat(self, worker: UUID, lease: timedelta) -> bool:
+        """See the contract. Never behind the sagas' own queries: a busy worker must not be taken for dead."""
+        with naming():
+            async for attempt in again():
+                with attempt:
+                    async with self._beating.begin() as conn:
+                        return await conn.run_sync(partial(self._beat, worker=worker, lease=lease))
+        raise AssertionError("the last attempt either returns or raises")
+
+    def _beat(self, conn: Connection, *, worker: UUID, lease: timedelta) -> bool:
+        return claims.heartbeat(conn, self._scope, worker, lease, now=self._instant(conn))
 
     async def guard(self, rows: Sequence[OwnRow]) -> None:
         """See the contract."""
@@ -138,6 +160,12 @@ class PostgresStore(PortableStore):
         if self._engine is None:
             raise StoreUnavailable("the store is not open")
         return self._engine
+
+    @property
+    def _beating(self) -> AsyncEngine:
+        if self._pulse is None:
+            raise StoreUnavailable("the store is not open")
+        return self._pulse
 
     async def _read(self, work: Work[Answer]) -> Answer:
         # No transaction: each query sees what is committed, and there is nothing to end.

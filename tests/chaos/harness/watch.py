@@ -20,6 +20,14 @@ async def moving(app: Orchestrator) -> int:
     return sum(counts.get(status, 0) for status in _MOVING)
 
 
+async def ended(world: World) -> int:
+    """Sagas that have ended; -1 where the database cannot tell just now."""
+    with suppress(StoreError):
+        counts = await world.app.store.counts()
+        return sum(count for status, count in counts.items() if status not in _MOVING)
+    return -1
+
+
 @asynccontextmanager
 async def watched(world: World, progress: Callable[[], Awaitable[int]]) -> AsyncIterator[None]:
     """Inside the block, where the number does not change for 30 s, the stacks are printed once."""

@@ -13,6 +13,7 @@ import shutil
 import signal
 import tempfile
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class World:
         self.cluster: Cluster | None = None
         self.store = f"sqlite:///{folder}/sagacity.db"
         self.urls: dict[str, str] = {}
+        self.ended: Counter[int | None] = Counter()
         self.app: Orchestrator
 
     # --- the parts --------------------------------------------------------------------------------
@@ -102,6 +104,24 @@ class World:
             fresh.append(child)
             await child.start()
         return fresh
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Inside the block a worker that ends is started again, as a supervisor would."""
+        task = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while True:
+            for child in self.workers:
+                if not child.alive:
+                    self.ended[child.code] += 1
+                    await child.start()
+            await asyncio.sleep(0.05)
 
     async def serve(self, **more: str) -> str:
         """Start the HTTP API; its address."""

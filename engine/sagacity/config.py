@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     grace: Duration = Field(
         default=timedelta(seconds=20), description="time to end cleanly after SIGTERM; seconds"
     )
+    patience: Duration = Field(
+        default=timedelta(seconds=10),
+        description="how long a call of the API waits for a database that is away; seconds",
+    )
     concurrency: int = Field(default=200, ge=1, le=10_000, description="sagas that one worker runs at once")
     anchor_to: str | None = Field(
         default=None, description="file or address to which a worker sends signed anchors; none: off"

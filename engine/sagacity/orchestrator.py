@@ -5,6 +5,7 @@ it. So a call is cheap, can be repeated, and can join the caller's own transacti
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from sagacity.runtime.rollbacks import rollback_id
 from sagacity.runtime.worker import Worker
 from sagacity.store.base import Receipt, Store
 from sagacity.store.open import open_store
+from sagacity.store.patient import patient
 
 _MANY = 200
 
@@ -58,6 +60,7 @@ class Orchestrator(Looking):
         lane: Lane | str = Lane.LIVE,
         accept_loss: bool = False,
         clock: Clock | None = None,
+        patience: timedelta = timedelta(0),
     ) -> Self:
         """Connect to a store.
 
@@ -68,12 +71,16 @@ class Orchestrator(Looking):
             lane: live or dry.
             accept_loss: take a database that may lose acknowledged commits (tests only).
             clock: stands in for the database's clock too (tests only).
+            patience: while the database is away, looking, starting and telling wait up to this for it to come
+                back, for each call; not for processes that run a worker, nor in a caller's own session.
 
         Raises:
             StoreUnavailable, SchemaBehind, SchemaAhead, UnsafeSettings, StoreReadOnly: see there.
         """
         store = open_store(url, tenant=tenant, lane=Lane(lane).value, clock=clock, accept_loss=accept_loss)
         await store.open()
+        if patience:
+            store = patient(store, within=patience, clock=clock or SystemClock())
         return cls(store, project or Project.of(*declared()), clock=clock)
 
     async def close(self) -> None:

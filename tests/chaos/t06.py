@@ -1,4 +1,4 @@
-"""T6: a worker is killed every second. Nothing acknowledged is lost, nothing happens twice, no lock is left."""
+"""T6: a worker is killed every second: nothing acknowledged is lost, nothing happens twice, no lock is left."""
 
 import asyncio
 import random
@@ -34,7 +34,7 @@ async def _test(report: Report) -> None:
     sagas, seconds = (2_000, 60.0) if report.short else (20_000, 600.0)
     chance = random.Random(report.seed)
     inputs = chains(sagas, chance, refused=0.15, seats=400)
-    async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain]) as made:
+    async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain], lease=4.0) as made:
         await made.hire(4)
         await made.ready()
         feed = Feed(made.app, Chain, inputs, per_second=sagas / seconds)
@@ -77,5 +77,3 @@ async def _killing(made: World, feed: Feed, chance: random.Random) -> int:
         await asyncio.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
     await feeding
     return kills
-
-

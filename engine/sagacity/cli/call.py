@@ -76,13 +76,19 @@ class Call:
             yield found
 
     @asynccontextmanager
-    async def orchestrator(self, project: "Project | None" = None) -> AsyncIterator["Orchestrator"]:
-        """The orchestrator on the chosen store."""
-        async with self.place() as place, await self.opened(place, project) as opened:
+    async def orchestrator(
+        self, project: "Project | None" = None, *, patient: bool = False
+    ) -> AsyncIterator["Orchestrator"]:
+        """The orchestrator on the chosen store; `patient`: its calls wait for a database that is away."""
+        async with self.place() as place, await self.opened(place, project, patient=patient) as opened:
             yield opened
 
-    async def opened(self, place: "Place", project: "Project | None" = None) -> "Orchestrator":
+    async def opened(
+        self, place: "Place", project: "Project | None" = None, *, patient: bool = False
+    ) -> "Orchestrator":
         """The orchestrator at `place`; the caller closes it. Without a project it knows no flow."""
+        from datetime import timedelta
+
         from sagacity.definition.project import Project
         from sagacity.orchestrator import Orchestrator
 
@@ -93,6 +99,7 @@ class Call:
             project=project or Project.of(),
             tenant=self.settings.tenant,
             accept_loss=self.accept_loss,
+            patience=self.settings.patience if patient else timedelta(0),
         )
 
     def tell_on_stderr(self, level: str | None = None) -> None:

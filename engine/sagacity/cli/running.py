@@ -101,7 +101,10 @@ async def serve(
 
     call.tell_on_stderr()
     checked_host(host)
-    async with call.orchestrator(project_here()) as sagas, hosted(sagas, host=host, port=port) as url:
+    async with (
+        call.orchestrator(project_here(), patient=True) as sagas,
+        hosted(sagas, host=host, port=port) as url,
+    ):
         call.say(f"serving {url}/v1/ (its description: {url}/v1/openapi.json)")
         tell("server.started", url=url)
         with told_to_stop() as stop:

@@ -16,6 +16,9 @@ from sagacity.store.connections import Address, Driver
 from sagacity.store.failures import LOST
 from sagacity.store.rows import Scope
 
+_WORTH = 1.0
+"""Seconds that a caller whose message is stored already waits for its hint to leave."""
+
 _BACK_OFF = 1.0
 """Seconds without hints after the server could not be reached; polling goes on meanwhile."""
 
@@ -37,10 +40,11 @@ class Hints:
         """Tell other processes; what fails is not repeated."""
         async with self._sending:
             try:
-                if self._sender is None or self._sender.is_closed():
-                    # A notice is worth no flush of its own.
-                    self._sender = await self._address.connect({"synchronous_commit": "off"})
-                await self._sender.execute("SELECT pg_notify($1, '')", self._channel)
+                async with asyncio.timeout(_WORTH):
+                    if self._sender is None or self._sender.is_closed():
+                        # A notice is worth no flush of its own.
+                        self._sender = await self._address.connect({"synchronous_commit": "off"})
+                    await self._sender.execute("SELECT pg_notify($1, '')", self._channel)
             except (StoreError, asyncpg.PostgresError, *LOST):
                 self._drop_sender()
 

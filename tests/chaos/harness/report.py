@@ -37,7 +37,7 @@ class Report:
     def blame(self, what: str) -> None:
         """A violation. Told at once, and the test fails."""
         self.violations.append(what)
-        if len(self.violations) <= 20:
+        if len(self.violations) <= 8:
             print(f"   VIOLATION: {what}", flush=True)
 
     def holds(self, good: bool, what: str) -> None:

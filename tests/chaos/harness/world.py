@@ -156,7 +156,9 @@ class World:
         alive = [child for child in self.workers if child.alive]
         codes = await asyncio.gather(*(child.end() for child in alive))
         for child, code in zip(alive, codes, strict=True):
-            self.report.holds(code == 0, f"{child.name} ended with {code} after SIGTERM: {child.said(last=600)}")
+            self.report.holds(
+                code == 0, f"{child.name} ended with {code} after SIGTERM: {child.said(last=300)}"
+            )
 
     async def stacks(self) -> str:
         """Where every worker is, and who waits for whom in the database."""
@@ -164,10 +166,9 @@ class World:
             if child.name.startswith(("worker", "api")):
                 child.send(signal.SIGUSR1)
         await asyncio.sleep(0.5)
-        told = [f"--- {child.name}\n{child.said(last=4000)}" for child in self.workers if child.alive]
         if self.cluster is not None:
-            told.append(f"--- the server\n{await self.cluster.waits()}")
-        return "\n".join(told)
+            (self.folder / "waits.log").write_text(await self.cluster.waits())
+        return "where everybody was stands in the kept logs (worker-*.log, waits.log)"
 
     async def close(self) -> None:
         if hasattr(self, "app"):

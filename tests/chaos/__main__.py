@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS: dict[str, tuple[str, str]] = {
+    "T7": ("t07", "workers that sleep past their lease and wake up"),
+    "T9": ("t09", "backends of the server terminated and killed"),
+    "T11": ("t11", "connections cut at each byte, reset, starved and silenced"),
+    "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
 }
 """Name → the module below `tests.chaos`, and what it is about."""

@@ -24,8 +24,12 @@ _READ_ONLY = "25006"
 _GONE = ("08", "57P", "53300", "28", "3D000")
 """Beginnings of the states in which the server cannot be used now, or not by us."""
 
-LOST = (OSError, TimeoutError, asyncpg.InterfaceError)
-"""What the driver raises when the line is dead, or the answer did not come in time."""
+LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver raises when the line is dead, or the answer did not come in time.
+
+Its internal error too: a line that dies in the very moment in which a statement goes out leaves the driver's
+own state half-way, and the next word on it is refused like that.
+"""
 
 MET = (DBAPIError, asyncpg.PostgresError, PoolTimeout, *LOST)
 """All that is raised where the database is asked; SQLAlchemy's pool has a time-out of its own class."""

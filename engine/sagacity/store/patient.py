@@ -1,8 +1,8 @@
-"""A store that waits: while the database is away, calls that may be repeated are, for as long as the caller gives.
+"""A store that waits: while the database is away, calls that may be repeated are, within a limit.
 
 It protects one idea: a caller outside sees a restart of the database as a slow answer, never as an error.
 Only calls are repeated that do no harm twice: reading, and storing a message, which is there once however
-often it is stored under its id. What a worker does goes past this: it has its own way to find out what landed.
+often it is stored under its id. What a worker does goes past this: it has its own ways to learn what landed.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar, cast
-
 
 from sagacity.clock import Clock
 from sagacity.errors import StoreUnavailable

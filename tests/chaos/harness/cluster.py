@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test's own: started, killed, stopped the immediate way, started again at the same address."""
+"""A PostgreSQL of the test's own: started, killed, stopped the hard way, started again at one address."""
 
 import asyncio
 import os

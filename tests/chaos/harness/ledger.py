@@ -1,4 +1,4 @@
-"""The outside world as one process: it does each effect once per key, and writes every call down before it answers.
+"""The outside world as one process: each effect once per key, every call written down before it is answered.
 
 Its file is the judge of double and lost effects, so it shares no code with the engine. It can be told to be
 bad: slow, broken (5xx before anything is done), hanging, doing the thing and never answering, or answering

@@ -7,6 +7,7 @@ import asyncio
 import json
 import random
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +24,17 @@ class History:
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    told: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, kind: str, call: str, key: str, **more: Any) -> None:
         """One line: `invoke`, `ok`, `fail` or `info` of a call about `key`."""
         at = round(time.monotonic() - self.began, 4)
         self.lines.append({"type": kind, "f": call, "key": key, "at": at, **more})
+        self.told[kind, call].append(key)
 
     def keys(self, kind: str, call: str = "start") -> list[str]:
-        return [line["key"] for line in self.lines if line["type"] == kind and line["f"] == call]
+        """Keys of the calls that came to this, in order."""
+        return self.told[kind, call]
 
     def write(self, path: Path) -> None:
         path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
@@ -59,6 +63,7 @@ class Feed:
         self.inputs = {one["name"]: one for one in inputs}
         self.per_second = per_second
         self.history = History()
+        self.enough = asyncio.Event()
 
     @property
     def acked(self) -> list[str]:
@@ -74,10 +79,10 @@ class Feed:
         return self.inputs[key]
 
     async def run(self) -> None:
-        """Start them all, in lots of a tenth of a second, none faster than the rate."""
+        """Start them all, or until `enough` is set, in lots, not faster than the rate."""
         waiting = list(self.inputs.values())
         began, sent = time.monotonic(), 0
-        while waiting:
+        while waiting and not self.enough.is_set():
             due = int((time.monotonic() - began) * self.per_second) - sent
             lot, waiting = waiting[: max(0, due)], waiting[max(0, due) :]
             sent += len(lot)

@@ -1,4 +1,4 @@
-"""`sagacity …` as the chaos tests run it: the same command line, dying with its test, and able to say where it is.
+"""`sagacity …` as the chaos tests run it: the same command line, dying with its test, telling where it is.
 
 SIGUSR1 prints the stacks of all threads and of all asyncio tasks; the watchdog asks for them.
 """

@@ -206,8 +206,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """A database with its schema, an outside service and an open facade; workers are hired by the test."""
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    folder.chmod(0o711)
+    folder = _folder()
     made = World(folder, report, lease=lease)
     task = asyncio.current_task()
     assert task is not None
@@ -229,6 +228,12 @@ async def world(
         await asyncio.shield(made.close())
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    folder.chmod(0o711)
+    return folder
 
 
 def _sweep() -> None:

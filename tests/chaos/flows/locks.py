@@ -1,14 +1,11 @@
 """Flows that lock: sets of objects at once, one late, lists that are read and appended to, and no locks at all."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from pydantic import BaseModel
 
-from sagacity import Participant, Refused, Saga, Stage, State, exclusive, operation, shared, step
+from sagacity import Participant, Saga, Stage, State, exclusive, operation, step
 from sagacity.model.record import Lock
-from tests.chaos.flows.chain import LIMIT, RETRY
-from tests.chaos.flows.town import Receipt, Till
 
 
 class Count(Participant, type="count"):

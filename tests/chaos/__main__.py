@@ -15,6 +15,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "T7": ("t07", "workers that sleep past their lease and wake up"),
     "T9": ("t09", "backends of the server terminated and killed"),
     "T11": ("t11", "connections cut at each byte, reset, starved and silenced"),
+    "T20": ("t20", "group commit: bad members, kills from buffer to ack, no ack before the flush"),
     "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
 }
@@ -54,6 +55,7 @@ def parsed(arguments: Sequence[str]) -> tuple[str, Options]:
     form.add_argument("--short", dest="long", action="store_false", help="the form of every change (default)")
     form.add_argument("--long", dest="long", action="store_true", help="the form of the night")
     parser.add_argument("--artefacts", type=Path, default=None, help="a folder for what a failure leaves")
+    parser.set_defaults(long=False)  # each of the two flags brings a default, and the first one's is true
     said = parser.parse_args(arguments)
     options = Options(seed=said.seed, seeds=said.seeds, long=said.long, artefacts=said.artefacts)
     return said.test, options

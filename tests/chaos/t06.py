@@ -3,12 +3,11 @@
 import asyncio
 import random
 import time
-from contextlib import suppress
 
 from tests.chaos.__main__ import Options
 from tests.chaos.flows.chain import Chain
 from tests.chaos.harness.load import Feed, chains
-from tests.chaos.harness.report import Report
+from tests.chaos.harness.report import Report, played
 from tests.chaos.harness.verdict import judge_chains
 from tests.chaos.harness.watch import all_ended, ended, watched
 from tests.chaos.harness.world import World, world
@@ -16,14 +15,12 @@ from tests.chaos.harness.world import World, world
 
 def run(options: Options) -> int:
     """The whole test; 0 where nothing was violated."""
-    report = Report("T6", options)
-    with suppress(Exception):
-        asyncio.run(_test(report))
-    return report.end()
+    return played("T6", options, _test)
 
 
 async def _test(report: Report) -> None:
-    sagas, seconds = (2_000, 60.0) if report.short else (20_000, 600.0)
+    kills = report.size(60, 600)
+    sagas, seconds = 33 * kills, float(kills)
     chance = random.Random(report.seed)
     inputs = chains(sagas, chance, refused=0.15, seats=400)
     async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain], lease=4.0) as made:

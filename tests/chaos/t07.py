@@ -5,13 +5,12 @@ import random
 import re
 import signal
 import time
-from contextlib import suppress
 
 from tests.chaos.__main__ import Options
 from tests.chaos.flows.chain import Chain
 from tests.chaos.harness.load import Feed, chains
 from tests.chaos.harness.processes import Child
-from tests.chaos.harness.report import Report
+from tests.chaos.harness.report import Report, played
 from tests.chaos.harness.verdict import judge_chains
 from tests.chaos.harness.watch import all_ended, ended, watched
 from tests.chaos.harness.world import World, world
@@ -23,14 +22,11 @@ REFUSED = re.compile(r"saga\.lost|was taken over|taken for dead")
 
 def run(options: Options) -> int:
     """The whole test; 0 where nothing was violated."""
-    report = Report("T7", options)
-    with suppress(Exception):
-        asyncio.run(_test(report))
-    return report.end()
+    return played("T7", options, _test)
 
 
 async def _test(report: Report) -> None:
-    naps = 100 if report.short else 1_000
+    naps = report.size(100, 1_000)
     chance = random.Random(report.seed)
     inputs = chains(12 * naps, chance, refused=0.15, seats=500)
     async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain], lease=LEASE) as made:

@@ -3,13 +3,12 @@
 import asyncio
 import random
 import time
-from contextlib import suppress
 
 from tests.chaos.__main__ import Options
 from tests.chaos.flows.chain import Chain
 from tests.chaos.harness.calls import Client
 from tests.chaos.harness.load import chains
-from tests.chaos.harness.report import Report
+from tests.chaos.harness.report import Report, played
 from tests.chaos.harness.verdict import judge_chains
 from tests.chaos.harness.watch import all_ended, ended, watched
 from tests.chaos.harness.world import World, world
@@ -19,14 +18,11 @@ RATE = 50.0
 
 def run(options: Options) -> int:
     """The whole test; 0 where nothing was violated."""
-    report = Report("T8", options)
-    with suppress(Exception):
-        asyncio.run(_test(report))
-    return report.end()
+    return played("T8", options, _test)
 
 
 async def _test(report: Report) -> None:
-    restarts = 50 if report.short else 300
+    restarts = report.size(50, 300)
     chance = random.Random(report.seed)
     async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain], lease=5.0) as made:
         await made.hire(2)

@@ -12,7 +12,7 @@ import asyncpg
 from tests.chaos.__main__ import Options
 from tests.chaos.flows.chain import Chain
 from tests.chaos.harness.load import Feed, chains
-from tests.chaos.harness.report import Report
+from tests.chaos.harness.report import Report, played
 from tests.chaos.harness.verdict import judge_chains
 from tests.chaos.harness.watch import all_ended, ended, watched
 from tests.chaos.harness.world import World, world
@@ -20,14 +20,12 @@ from tests.chaos.harness.world import World, world
 
 def run(options: Options) -> int:
     """The whole test; 0 where nothing was violated."""
-    report = Report("T9", options)
-    with suppress(Exception):
-        asyncio.run(_test(report))
-    return report.end()
+    return played("T9", options, _test)
 
 
 async def _test(report: Report) -> None:
-    gentle, hard = (500, 20) if report.short else (5_000, 200)
+    gentle = report.size(500, 5_000)
+    hard = max(1, gentle // 25)
     chance = random.Random(report.seed)
     inputs = chains(2 * gentle, chance, refused=0.15, seats=400)
     async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain], lease=5.0) as made:

@@ -3,14 +3,13 @@
 import asyncio
 import random
 import time
-from contextlib import suppress
 from urllib.parse import urlsplit
 
 from tests.chaos.__main__ import Options
 from tests.chaos.flows.chain import Chain
 from tests.chaos.harness.load import Feed, chains
 from tests.chaos.harness.proxy import Line, Proxy
-from tests.chaos.harness.report import Report
+from tests.chaos.harness.report import Report, played
 from tests.chaos.harness.verdict import judge_chains
 from tests.chaos.harness.watch import all_ended, ended, watched
 from tests.chaos.harness.world import World, world
@@ -21,14 +20,11 @@ NOTICED = 10.0
 
 def run(options: Options) -> int:
     """The whole test; 0 where nothing was violated."""
-    report = Report("T11", options)
-    with suppress(Exception):
-        asyncio.run(_test(report))
-    return report.end()
+    return played("T11", options, _test)
 
 
 async def _test(report: Report) -> None:
-    offsets, silence = (200, 12.0) if report.short else (2_000, 30.0)
+    offsets, silence = report.size(200, 2_000), 12.0 if report.short else 30.0
     chance = random.Random(report.seed)
     async with world(report, modules=["tests.chaos.flows.chain"], sagas=[Chain], lease=5.0) as made:
         database, outside = urlsplit(made.store).port, urlsplit(made.urls["till"]).port

@@ -1,4 +1,4 @@
-"""Flows that lock: sets of objects at once, one late, lists that are read and appended to, and no locks at all."""
+"""Flows that lock: sets of objects at once, one by one late, and lists that are read and appended to."""
 
 from collections.abc import Iterable
 

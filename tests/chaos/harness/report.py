@@ -1,7 +1,10 @@
 """What a chaos test has to say: figures, violations, and one verdict, as a table and as a file."""
 
+import asyncio
 import json
 import time
+import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,15 @@ class Report:
         self.test = test
         self.seed = options.seed
         self.short = not options.long
+        self._asked = options.seeds
         self.figures: dict[str, Any] = {}
         self.violations: list[str] = []
         self._began = time.monotonic()
         print(f"== {test}: seed {self.seed}, {self.form} form", flush=True)
+
+    def size(self, short: int, long: int) -> int:
+        """How many faults or sagas: by the form, unless `--seeds` says another number."""
+        return self._asked or (short if self.short else long)
 
     @property
     def form(self) -> str:
@@ -71,6 +79,24 @@ class Report:
         if not passed:
             print(f"   again: python -m tests.chaos {self.test} --seed {self.seed} --{self.form}")
         return 0 if passed else 1
+
+
+def played(name: str, options: Options, test: Callable[[Report], Awaitable[None]]) -> int:
+    """Run a test to its report; the exit code. What breaks it off is a violation; Ctrl-C ends it with 130."""
+    report = Report(name, options)
+    try:
+        asyncio.run(_told(test, report))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print(f"== {name}: interrupted; what it had started is ended", flush=True)
+        return 130
+    except Exception as error:
+        traceback.print_exception(error)
+        report.blame(f"the test broke off: {type(error).__name__}: {error}")
+    return report.end()
+
+
+async def _told(test: Callable[[Report], Awaitable[None]], report: Report) -> None:
+    await test(report)
 
 
 def _shown(path: Path) -> str:

@@ -222,7 +222,7 @@ async def world(
         await made.open(*sagas)
         yield made
     except Exception as error:
-        report.blame(f"the test broke off: {type(error).__name__}: {error}")
+        report.violations.append(f"the test broke off: {error}")  # so that its logs are kept
         raise
     finally:
         await asyncio.shield(made.close())

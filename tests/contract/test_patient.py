@@ -1,5 +1,6 @@
 """A patient store: a database that is away for a while is a slow answer, and nothing is stored twice."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -64,6 +65,16 @@ async def test_reading_waits_too(store: Store) -> None:
     start = start_message()
     await store.put([start])
     assert start.saga in await waiting(store, calls=3).statuses([start.saga])
+
+
+async def test_of_many_that_wait_one_asks_whether_the_database_is_back(store: Store) -> None:
+    away: Any = Away(store, calls=30)
+    store_of_many = patient(away, within=LONG, clock=SystemClock())
+    starts = [start_message() for _ in range(25)]
+    answers = await asyncio.gather(*(store_of_many.put([start]) for start in starts))
+    assert [receipt.new for [receipt] in answers] == [True] * 25
+    # Each was refused once; the rest of the refusals, and the first yes, met one who asked for all.
+    assert away.left == 30 - (25 + 5 + 1 + 25)
 
 
 async def test_what_stays_away_is_told_within_the_time(store: Store) -> None:

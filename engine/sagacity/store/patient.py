@@ -51,6 +51,8 @@ class _Patient:
         self._store = store
         self._seconds = seconds
         self._clock = clock
+        self._returns = 0
+        self._asking = asyncio.Lock()
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
@@ -73,15 +75,35 @@ class _Patient:
 
     async def _again(self, call: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
         """The call's answer, and whether it took more than one attempt."""
-        deadline, pause, repeated = self._clock.monotonic() + self._seconds, _FIRST_PAUSE, False
-        while True:
-            try:
+        deadline, repeated = self._clock.monotonic() + self._seconds, False
+        lost: StoreUnavailable | None = None
+        try:
+            while True:
+                returns = self._returns
+                try:
+                    async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
+                        return await call(), repeated
+                except StoreUnavailable as error:
+                    lost = error
                 async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
-                    return await call(), repeated
-            except TimeoutError as error:
-                raise StoreUnavailable(f"the database did not answer within {self._seconds:g} s") from error
-            except StoreUnavailable:
-                if self._clock.monotonic() + pause >= deadline:
-                    raise
-            await self._clock.sleep(pause)
-            pause, repeated = min(pause * 2, _LONGEST_PAUSE), True
+                    await self._back(since=returns)
+                repeated = True
+        except TimeoutError as error:
+            raise lost or StoreUnavailable(
+                f"the database did not answer within {self._seconds:g} s"
+            ) from error
+
+    async def _back(self, *, since: int) -> None:
+        """Return when the database has answered somebody after its return number `since`.
+
+        One of all that wait asks for it: a crowd at the door keeps a database from getting up.
+        """
+        async with self._asking:
+            pause = _FIRST_PAUSE
+            while self._returns == since:
+                try:
+                    await self._store.workers()
+                    self._returns += 1
+                except StoreUnavailable:
+                    await self._clock.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)

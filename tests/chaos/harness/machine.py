@@ -4,6 +4,7 @@ A limit in plain seconds would judge whoever else runs on this machine. What eve
 processors is told as a figure, so nobody mistakes a starved run for a slow engine, or the other way round.
 """
 
+import asyncio
 import os
 import time
 from dataclasses import dataclass, field
@@ -34,6 +35,13 @@ def _ours() -> float:
         total += sum(rows[pid][1] for pid in found if pid in rows)
         found = {pid for pid, (parent, _) in rows.items() if parent in found}
     return total
+
+
+async def measured(seconds: float = 2.0) -> "Share":
+    """How much of the machine others take just now."""
+    share = Share()
+    await asyncio.sleep(seconds)
+    return share
 
 
 @dataclass(slots=True)

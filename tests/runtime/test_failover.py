@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from sagacity import Saga, State, step
-from sagacity.errors import StoreError
+from sagacity.errors import StoreError, StoreUnavailable
 from sagacity.model.record import Status
 from sagacity.model.unit import OutcomeUnknown
 from sagacity.runtime.worker import Worker
@@ -309,3 +309,43 @@ async def test_those_that_went_down_with_a_deadly_one_are_not_held_guilty(house:
     for handle in good:
         await until(lambda: over(house, handle.id))  # noqa: B023
         assert (await handle.show()).status is Status.COMMITTED
+
+
+async def test_after_the_database_was_away_for_longer_than_a_lease_nobody_is_taken_for_dead(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    apps = [await house.open(Errand, Fill, clock=clock), await house.another()]
+    away: set[int] = set()
+    for number, app in enumerate(apps):
+        for name in ("heartbeat", "take_over", "ring", "claim", "claim_starts"):
+            call = _unless(getattr(app.store, name), away, number)
+            monkeypatch.setattr(app.store, name, call)
+    early = await house.work(apps[0], lease=LEASE)
+    late = await house.work(apps[1], lease=LEASE)
+    away |= {0, 1}
+    await _pass(clock, LEASE * 2)
+    away.discard(0)  # it is back for one a moment before it is back for the other
+    await _pass(clock, LEASE / 4)
+    away.discard(1)
+    await _pass(clock, LEASE * 2)
+    assert {worker.id for worker in await apps[0].store.workers()} == {early.id, late.id}
+    assert not early.stopping
+    assert not late.stopping
+
+
+def _unless(call: Any, away: set[int], number: int) -> Any:
+    async def guarded(*args: Any, **named: Any) -> Any:
+        if number in away:
+            raise StoreUnavailable("away")
+        return await call(*args, **named)
+
+    return guarded
+
+
+async def _pass(clock: ManualClock, time: timedelta) -> None:
+    """Let time pass in small steps, and everybody who wakes up do what they can."""
+    for _ in range(32):
+        clock.advance(time / 32)
+        for _ in range(20):
+            await asyncio.sleep(0.001)

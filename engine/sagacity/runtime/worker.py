@@ -91,6 +91,7 @@ class Worker:
         self._owed: set[UUID] = set()
         self._unrung = False
         self._unsure = False
+        self._judges_from = 0.0
         self._lease_ends = 0.0
         self._failure: BaseException | None = None
 
@@ -257,7 +258,12 @@ class Worker:
                 await act()
                 await self.clock.sleep(pause.total_seconds())
             except StoreUnavailable:
+                self._judge_nobody()
                 await self.clock.sleep(max(pause, self.settings.poll).total_seconds())
+
+    def _judge_nobody(self) -> None:
+        """The database was away, or this process asleep: others could not beat either, and come first."""
+        self._judges_from = self.clock.monotonic() + self.settings.lease.total_seconds() / 2
 
     async def _beat(self) -> None:
         await self._every(self.settings.lease / 3, self._prolong)
@@ -302,8 +308,10 @@ class Worker:
 
         async def sweep() -> None:
             if not self._leased:
+                self._judge_nobody()
                 await self._prolong()  # this process itself was asleep: it must not take itself for dead
-            if await self.store.take_over() or await self.store.ring():
+            judges = self.clock.monotonic() >= self._judges_from
+            if (judges and await self.store.take_over()) or await self.store.ring():
                 self.poke()
             turn = next(sweeps)
             if turn % rest == 0 and await break_cycles(self.store, self.time.now()):

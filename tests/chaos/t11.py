@@ -53,42 +53,39 @@ async def _test(report: Report) -> None:
 
 
 class Knife:
-    """Cuts the next commit at a share of its length: batches and plain commits in turn."""
+    """Cuts the next commit at a share of its length: a batch, or a plain commit."""
 
-    def __init__(self) -> None:
-        self.at: float | None = None
-        self.batch = True
-        self.done: list[tuple[str, int, int]] = []
+    def __init__(self, *, batch: bool, at: float) -> None:
+        self.kind = "batch" if batch else "commit"
+        self.at = at
+        self.cut: tuple[int, int] | None = None
+        self.done = asyncio.Event()
 
     def __call__(self, line: Line, data: bytes) -> int | None:
-        if self.at is None:
-            return None
         kind = "batch" if data[:1] == b"B" and len(data) > 600 else "commit" if b"COMMIT;" in data else ""
-        if kind != ("batch" if self.batch else "commit"):
+        if kind != self.kind or self.cut is not None:
             return None
-        offset = round(self.at * len(data))
-        self.done.append((kind, offset, len(data)))
-        self.at = None
-        return offset
+        self.cut = (round(self.at * len(data)), len(data))
+        self.done.set()
+        return self.cut[0]
 
 
 async def _cutting(made: World, proxy: Proxy, offsets: int) -> None:
     """Cut commits at `offsets` evenly spread places, first and last byte included."""
-    knife = Knife()
-    proxy.cut = knife
     began = time.monotonic()
+    done: list[Knife] = []
     for number in range(offsets):
-        knife.batch = number % 4 != 3
-        knife.at = (number // 2 * 2) / (offsets - 2)
-        waited = time.monotonic()
-        while knife.at is not None and time.monotonic() - waited < 30:  # noqa: ASYNC110 - bytes ring no bell
-            await asyncio.sleep(0.005)
-        if knife.at is not None:
-            made.report.blame(f"no {'batch' if knife.batch else 'commit'} came for 30 s after {number} cuts")
+        knife = proxy.cut = Knife(batch=number % 4 != 3, at=(number // 2 * 2) / (offsets - 2))
+        try:
+            async with asyncio.timeout(60):
+                await knife.done.wait()
+        except TimeoutError:
+            made.report.blame(f"no {knife.kind} came for a minute after {number} cuts")
             break
+        done.append(knife)
     proxy.cut = None
-    kinds = [kind for kind, _, _ in knife.done]
-    whole = sum(offset == size for _, offset, size in knife.done)
+    kinds = [knife.kind for knife in done]
+    whole = sum(knife.cut is not None and knife.cut[0] == knife.cut[1] for knife in done)
     made.report.figure("batches cut", kinds.count("batch"))
     made.report.figure("plain commits cut", kinds.count("commit"))
     made.report.figure("of these sent whole, with the answer lost", whole)

@@ -152,7 +152,7 @@ async def judge_seats(app: Orchestrator, seats: Mapping[str, set[str]], report: 
     """Each object holds the committed sagas' changes, each once: none lost, none doubled, none of another."""
     for seat, names in seats.items():
         view = await app.object(f"seat:{seat}")
-        state: Any = json.loads(view.state) if view.state is not None else None
+        state: Any = json.loads(view.state)
         found = state["names"] if state else []
         if sorted(found) != sorted(names):
             report.blame(f"seat {seat} holds {found}, and {sorted(names)} committed")

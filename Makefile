@@ -14,7 +14,7 @@ WORKERS ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types layers test test-pg coverage docs wheel check lock run services
+.PHONY: help setup fmt lint types layers test test-pg coverage docs build wheel check lock run services
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,21 +55,23 @@ coverage: ## branch coverage of the last `make test`, with its floor
 	$(BIN)/coverage report --include='$(GATED)' --fail-under=$(FLOOR)
 
 docs: setup ## run every page: README and docs/
-	$(BIN)/python -m pytest tests/docs $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/docs $(ARGS)
 
-wheel: setup ## build the wheel into dist/ and judge what is in it
+build: setup ## build the wheel into dist/
 	@rm -rf dist
 	@tools/steady "building" $(BIN)/python -m hatchling build -t wheel
+
+wheel: build ## build the wheel into dist/ and judge what is in it
 	$(BIN)/python -m pytest tests/packaging $(ARGS)
 
-check: ## what CI runs: lint, types, layers, test with coverage, docs, wheel
+# The pages and the wheel's contents are judged by tests/docs and tests/packaging, so by `test`: once.
+check: ## what CI runs: lint, types, layers, all tests (docs and packaging too) with coverage, the wheel
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory layers
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory coverage
-	@$(MAKE) --no-print-directory docs
-	@$(MAKE) --no-print-directory wheel
+	@$(MAKE) --no-print-directory build
 
 lock: setup ## compile requirements/dev.txt anew from pyproject.toml
 	@tools/steady "resolving" $(BIN)/python tools/lock.py

@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from compensations.offboarding import Provision
-from sagacity import Participant, Saga, Stage, State, exclusive, operation, spawns, step
-from sagacity.model.record import Lock
+from sagacity import Lock, Participant, Saga, Stage, State, exclusive, operation, spawns, step
 from sagas.outside import Clusters, Deprovisioned
 
 metadata = sa.MetaData()

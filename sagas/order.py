@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from compensations.order import CancelBooking, Refund, ReleaseStock
 from sagacity import (
+    Lock,
     Participant,
     Saga,
     Stage,
@@ -20,7 +21,6 @@ from sagacity import (
     shared,
     step,
 )
-from sagacity.model.record import Lock
 from sagas.outside import Booking, Carrier, Charge, Payments, Reservation, Warehouse
 
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]

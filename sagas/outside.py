@@ -11,8 +11,7 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel
 
-from sagacity import External, Refused, Unavailable, effect
-from sagacity.definition.external import ExternalSettings, Landed, NotLanded
+from sagacity import External, ExternalSettings, Landed, NotLanded, Refused, Unavailable, effect
 from sagacity.errors import MissingExternal
 
 _REFUSALS = (400, 409, 422)
@@ -59,7 +58,7 @@ class Service(External):
     async def connect(cls, settings: ExternalSettings) -> Self:
         """Open a pool of connections to the service's address."""
         if settings.url is None:
-            raise MissingExternal(f"{settings.name} has no address: set SAGACITY_{settings.name.upper()}_URL")
+            raise MissingExternal("it has no address")
         # Connections are kept for the next call; a step's own time limit is shorter than this one.
         limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
         return cls(httpx2.AsyncClient(base_url=settings.url, limits=limits, timeout=60, trust_env=False))

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,15 +25,19 @@ from typing import IO
 from urllib.parse import urlsplit
 
 import httpx2
+from pydantic import ValidationError
 
 from sagacity.cli.stores import place
 from sagacity.config import DEFAULT_STORE
 from sagacity.errors import SagacityError
+from sagacity.model.canonical import parsed
 from sagacity.model.record import Status
 from sagacity.model.views import SagaSummary
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Filter
+from sagas.order import Order
 from sagas.services.ledger import Entry, doubled, read_ledgers, standing
+from sagas.services.playback import left_out
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "sagas" / "sample_orders.jsonl"
@@ -112,8 +117,11 @@ class Job:
 
 
 @contextlib.contextmanager
-def outside(job: Job, voice: Voice) -> Iterator[dict[str, str]]:
-    """The addresses of the services, started here unless `make services` keeps them up already."""
+def outside(job: Job, voice: Voice, *, told: bool = False) -> Iterator[dict[str, str]]:
+    """The addresses of the services, started here unless `make services` keeps them up already.
+
+    `told`: which lines they cannot play is said already.
+    """
     kept = _kept_up(job)
     if kept is not None:
         voice.say(f"== the services are up already, with their ledgers in {job.ledger}")
@@ -128,6 +136,7 @@ def outside(job: Job, voice: Voice) -> Iterator[dict[str, str]]:
         str(job.orders),
         "--ledger",
         str(job.ledger),
+        *(["--input-is-told"] if told else []),
     ]
     voice.say(f"== starting the services; their ledgers: {job.ledger}")
     # A session of their own: Ctrl-C ends the sagas first, and the services when nobody needs them any more.
@@ -162,7 +171,8 @@ def keep_up(job: Job, voice: Voice) -> int:
         noted.write_text(json.dumps(urls))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            voice.say("== the services are up until Ctrl-C; `make run` in another terminal uses them")
+            voice.say("== the services are up until Ctrl-C; in another terminal this uses them:")
+            voice.say(f"   {_this_run_again(job)}")
             voice.say("   for commands of your own, paste there:")
             for name, value in addresses(urls).items():
                 voice.say(f"   export {name}={value}")
@@ -266,11 +276,11 @@ def judge(ledger: Path, sagas: Mapping[str, SagaSummary]) -> list[str]:
     return wrong
 
 
-def next_steps(sagas: Mapping[str, SagaSummary], store: str) -> list[str]:
-    """What to try now, with keys that exist, to be pasted as it stands."""
-    program = os.path.relpath(Path(sys.executable).with_name("sagacity"))
-    secret = without_password(store) != store
-    behind = "" if secret or store == DEFAULT_STORE else f" --store {store}"
+def next_steps(sagas: Mapping[str, SagaSummary], job: Job) -> list[str]:
+    """What to try now, with keys that exist: each command on a line of its own, to be pasted as it stands."""
+    named = _named_store(job)
+    behind = f" --store {shlex.quote(named)}" if named else ""
+    program = shlex.quote(os.path.relpath(Path(sys.executable).with_name("sagacity")))
 
     def key_of(status: Status, state: str | None = None) -> str | None:
         fits = [k for k, s in sagas.items() if s.status is status and (state is None or state in s.state)]
@@ -281,17 +291,37 @@ def next_steps(sagas: Mapping[str, SagaSummary], store: str) -> list[str]:
     back = min(gone, key=lambda key: ("called_off" not in (sagas[key].reason or ""), key), default=None)
     open_, sold = key_of(Status.WAITING, "shipped"), key_of(Status.COMMITTED)
     lines = []
+    if without_password(job.store) != job.store:
+        lines.append("   (first set SAGACITY_STORE to the address of this store, with its password)")
     if back:
-        lines.append((f"show {back}", "an order that was rolled back, and why"))
-        lines.append((f"log {back}", "its story, line by line"))
+        lines.append("   an order that was rolled back: why, and its story line by line")
+        lines += [f"{program} {verb} {shlex.quote(back)}{behind}" for verb in ("show", "log")]
     if open_:
-        lines.append(
-            (f"signal {open_} carrier.delivered", "one that waits: deliver it, then `make run` again")
-        )
+        lines.append("   one that waits: say that it was delivered, and let a run pick that up")
+        lines.append(f"{program} signal {shlex.quote(open_)} carrier.delivered{behind}")
+        lines.append(_this_run_again(job))
     if sold:
-        lines.append((f"object order:{sold} --history", "what a committed one left in the books"))
-    first = [f"  export SAGACITY_STORE={without_password(store)}   # with the password"] if secret else []
-    return first + [f"  {program} {command}{behind}   # {what}" for command, what in lines]
+        lines.append("   what a committed one left in the books, and the proof of the log")
+        lines.append(f"{program} object {shlex.quote(f'order:{sold}')} --history{behind}")
+        lines.append(f"{program} verify{behind}")
+    return lines
+
+
+def _named_store(job: Job) -> str:
+    """What to say behind `--store`; nothing where a command finds the store itself, or it has a password."""
+    found_anyway = job.store == DEFAULT_STORE == os.environ.get("SAGACITY_STORE", DEFAULT_STORE)
+    return "" if found_anyway or without_password(job.store) != job.store else job.store
+
+
+def _this_run_again(job: Job) -> str:
+    """The command that runs the same orders on the same store; only a clone has a Makefile for it."""
+    orders, store = "" if job.orders.resolve() == SAMPLE else str(job.orders), _named_store(job)
+    if Path("Makefile").is_file():
+        words, options = ["make", "run"], {"ORDERS=": orders, "STORE=": store}
+    else:
+        words = [shlex.quote(os.path.relpath(sys.executable)), "-m", "sagas.run"]
+        options = {"--orders ": orders, "--store ": store}
+    return " ".join([*words, *(f"{option}{shlex.quote(said)}" for option, said in options.items() if said)])
 
 
 def conclude(job: Job, url: str, keys: set[str], voice: Voice) -> bool:
@@ -305,7 +335,7 @@ def conclude(job: Job, url: str, keys: set[str], voice: Voice) -> bool:
             "== the services' ledgers agree: no effect doubled, none left standing for a rolled-back order"
         )
     voice.say("== what to try next")
-    for line in next_steps(sagas, job.store):
+    for line in next_steps(sagas, job):
         voice.say(line)
     return not wrong
 
@@ -316,20 +346,37 @@ def conclude(job: Job, url: str, keys: set[str], voice: Voice) -> bool:
 def read_keys(orders: Path) -> set[str]:
     """The order ids of the file; lines that are no orders are reported by `sagacity run`."""
     found = set()
-    for line in orders.read_bytes().splitlines():
+    for line in orders.read_bytes().split(b"\n"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             found.add(str(json.loads(line)["order_id"]))
     return found
 
 
-def _blinded(orders: Path, folder: Path) -> Path:
-    """A copy that holds nothing but what the flow may see."""
+def unplayed(orders: Path) -> Iterator[str]:
+    """Say which orders the services do not know although they are run; the others `sagacity run` rejects."""
+    for line in left_out(orders):
+        with contextlib.suppress(SagacityError, ValidationError):
+            Order.Input.model_validate(parsed(line.text), extra="ignore")
+            yield f"{orders}:{line.number}: no service answers to this order: {line.reason}"
+
+
+def blinded(orders: Path, folder: Path) -> Path:
+    """A copy that holds nothing but what the flow may see, line for line."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.loads(line) for line in orders.read_bytes().splitlines()]
     copy = folder / "blind.jsonl"
-    kept = [{name: line[name] for name in SEEN_BY_THE_FLOW} for line in lines]
-    copy.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    copy.write_bytes(b"\n".join(_blind(line) for line in orders.read_bytes().split(b"\n")))
     return copy
+
+
+def _blind(line: bytes) -> bytes:
+    """What the flow may see of a line; one that is no order stays as it is, to be rejected."""
+    try:
+        order = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(order, dict):
+        return line
+    return json.dumps({name: order[name] for name in SEEN_BY_THE_FLOW if name in order}).encode()
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -357,8 +404,10 @@ async def _with_store(job: Job, given: argparse.Namespace, voice: Voice) -> tupl
 
 def _run(job: Job, given: argparse.Namespace, url: str, voice: Voice) -> tuple[int, str]:
     set_aside_if_foreign(job, url, voice)
-    given.input = _blinded(job.orders, job.ledger) if given.blind else job.orders
-    with outside(job, voice) as urls:
+    given.input = blinded(job.orders, job.ledger) if given.blind else job.orders
+    for text in unplayed(job.orders):
+        voice.say(text)
+    with outside(job, voice, told=True) as urls:
         code, summary = run_sagas(job, urls, given, voice)
         if code not in (0, 1, 7):
             return code, summary
@@ -379,7 +428,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return keep_up(job, voice)
         code, summary = asyncio.run(_with_store(job, given, voice))
     except (CannotRunError, SagacityError, OSError) as fault:
-        print(f"make run: {fault}", file=sys.stderr)
+        print(f"sagas.run: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

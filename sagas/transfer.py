@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from compensations.transfer import TransferBack
 from sagacity import (
+    Lock,
     Participant,
     Refused,
     Saga,
@@ -20,7 +21,6 @@ from sagacity import (
     operation,
     step,
 )
-from sagacity.model.record import Lock
 from sagas.outside import Bank, Payment
 
 Money = Annotated[Decimal, Field(gt=0, allow_inf_nan=False, decimal_places=2, max_digits=15)]

@@ -7,6 +7,7 @@ the caller's own synchronous session runs in the caller's thread, on the caller'
 import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -60,6 +61,11 @@ class Client:
     ) -> None:
         self.close()
 
+    def _held(self, handle: Handle) -> "BlockingHandle":
+        return BlockingHandle(
+            id=handle.id, definition=handle.definition, key=handle.key, new=handle.new, client=self
+        )
+
     def start(
         self,
         definition: Any,
@@ -69,15 +75,14 @@ class Client:
         session: Any = None,
         ignore_unknown: bool = False,
         actor: str | None = None,
-    ) -> Handle:
+    ) -> "BlockingHandle":
         """See `Orchestrator.start`; `session` is a synchronous `Session` or `Connection`."""
         if session is None:
-            return self._wait(
-                self._app.start(definition, input, key=key, ignore_unknown=ignore_unknown, actor=actor)
-            )
+            started = self._app.start(definition, input, key=key, ignore_unknown=ignore_unknown, actor=actor)
+            return self._held(self._wait(started))
         message = self._app.message(definition, input, key=key, ignore_unknown=ignore_unknown, actor=actor)
         [receipt] = self._app.store.put_sync([message], session=session)
-        return self._app.handle(message, receipt)
+        return self._held(self._app.handle(message, receipt))
 
     def signal(self, saga: str | UUID, name: str, data: Any = None, **options: Any) -> Receipt:
         """See `Orchestrator.signal`."""
@@ -95,9 +100,9 @@ class Client:
         """See `Orchestrator.preview`."""
         return self._wait(self._app.preview(saga))
 
-    def rollback(self, saga: str | UUID, *, reason: str, **options: Any) -> Handle:
+    def rollback(self, saga: str | UUID, *, reason: str, **options: Any) -> "BlockingHandle":
         """See `Orchestrator.rollback`."""
-        return self._wait(self._app.rollback(saga, reason=reason, **options))
+        return self._held(self._wait(self._app.rollback(saga, reason=reason, **options)))
 
     def outcome(self, saga: str | UUID, *, timeout: timedelta | None = None) -> Outcome:
         """See `Orchestrator.outcome`."""
@@ -118,3 +123,37 @@ class Client:
     def object(self, object: str, *, at: int | None = None) -> ObjectView:
         """See `Orchestrator.object`."""
         return self._wait(self._app.object(object, at=at))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockingHandle:
+    """One saga, as blocking code holds it. `new`: this call started it; False: its key had started it before.
+
+    It can be used for as long as its client is open.
+    """
+
+    id: UUID
+    definition: str
+    key: str
+    new: bool
+    client: Client = field(repr=False, compare=False)
+
+    def outcome(self, *, timeout: timedelta | None = None) -> Outcome:
+        """How it ended; after `timeout` (default: at once), where it stands."""
+        return self.client.outcome(self.id, timeout=timeout)
+
+    def signal(self, name: str, data: Any = None, *, actor: str | None = None) -> Receipt:
+        """Tell it something; see `Orchestrator.signal`."""
+        return self.client.signal(self.id, name, data, actor=actor)
+
+    def cancel(self, *, reason: str, actor: str | None = None) -> Receipt:
+        """Ask it to go back. Raises RefusedAct: it is over, or behind its point of no return."""
+        return self.client.cancel(self.id, reason=reason, actor=actor)
+
+    def show(self) -> SagaView:
+        """All that is known of it."""
+        return self.client.show(self.id)
+
+    def history(self) -> Sequence[HistoryLine]:
+        """Its story, line by line."""
+        return self.client.history(self.id)

@@ -25,6 +25,7 @@ from sagacity.model.canonical import NULL, Json, canonical
 from sagacity.model.record import Lane
 from sagacity.model.unit import Message, MessageKind
 from sagacity.runtime.erasing import erase
+from sagacity.runtime.intake import Intake
 from sagacity.runtime.rollbacks import rollback_id
 from sagacity.runtime.worker import Worker
 from sagacity.store.base import Receipt, Store
@@ -49,6 +50,7 @@ class Orchestrator(Looking):
         self.worker: Worker | None = None
         self._clock = clock or SystemClock()
         self._ids = ids
+        self._intake = Intake(store)
 
     @classmethod
     async def open(
@@ -85,6 +87,7 @@ class Orchestrator(Looking):
 
     async def close(self) -> None:
         """Let go of the store."""
+        await self._intake.close()
         await self.store.close()
 
     async def __aenter__(self) -> Self:
@@ -176,10 +179,7 @@ class Orchestrator(Looking):
                 return self.handle(message, Receipt(saga=message.saga, new=True))
             except SagacityError:
                 pass  # the inbox knows what became of the key, or takes the start for later
-        [receipt] = await self.store.put([message], session=session)
-        if session is None:
-            await self._wake()
-        return self.handle(message, receipt)
+        return self.handle(message, await self._put(message, session))
 
     async def start_many(
         self,
@@ -228,6 +228,15 @@ class Orchestrator(Looking):
             new=receipt.new,
             calls=self,
         )
+
+    async def _put(self, message: Message, session: Any) -> Receipt:
+        """Store one message: in the caller's transaction, or together with what comes at the same time."""
+        if session is not None:
+            [receipt] = await self.store.put([message], session=session)
+            return receipt
+        receipt = await self._intake.put(message)
+        await self._wake()
+        return receipt
 
     async def _wake(self) -> None:
         """Workers look at once instead of at their next poll."""
@@ -312,10 +321,7 @@ class Orchestrator(Looking):
             actor=actor,
             arrived_at=self._clock.now(),
         )
-        [receipt] = await self.store.put([message], session=session)
-        if session is None:
-            await self._wake()
-        return receipt
+        return await self._put(message, session)
 
     async def rollback(
         self, saga: str | UUID, *, reason: str, actor: str | None = None, accept_remaining: bool = False
@@ -387,4 +393,6 @@ def told(error: ValidationError) -> str:
         place = ".".join(str(part) for part in item["loc"]) or "input"
         what = "unknown field" if item["type"] == "extra_forbidden" else item["msg"]
         parts.append(f"{place}: {what}")
+    if any(item["type"] == "extra_forbidden" for item in error.errors()):
+        parts.append("to leave unknown fields out: ignore_unknown, on the command line --ignore-unknown")
     return "; ".join(parts)

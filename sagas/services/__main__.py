@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sagas.services.desk import OFFERS
+from sagas.services.playback import left_out
 
 _START_LIMIT = 30.0
 _STOP_LIMIT = 5.0
@@ -41,6 +42,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ports", type=int, metavar="BASE", help="use BASE, BASE + 1, ...; default: free ones"
     )
+    parser.add_argument(
+        "--input-is-told", action="store_true", help="somebody else says which lines are no orders"
+    )
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input does, too")
     given = parser.parse_args(argv)
     if given.input is not None and not given.input.is_file():
@@ -57,7 +61,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
@@ -167,6 +171,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _arguments(argv)
     try:
         given.ledger.mkdir(parents=True, exist_ok=True)
+        if given.input is not None and not given.input_is_told:
+            for line in left_out(given.input):
+                print(f"{given.input}:{line.number}: left out: {line.reason}", file=sys.stderr)
         asyncio.run(_run(given))
     except (CannotRunError, OSError) as fault:
         print(f"sagas.services: {fault}", file=sys.stderr)

@@ -6,8 +6,7 @@ and then acts, and the flow under test never sees the file.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,44 +81,71 @@ def _stands_before(one: datetime | None, other: datetime | None) -> bool:
     return one is not None and other is not None and one < other
 
 
-def read_orders(path: Path) -> dict[str, PlayedOrder]:
-    """Read an orders file of JSON lines, by order id.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A line that cannot be played: its number from 1, its text, and why."""
 
-    A line that is not an order is named on stderr and left out: whoever starts sagas from the same file
-    reports it too, and the others still play.
-    """
-    orders: dict[str, PlayedOrder] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    number: int
+    text: bytes
+    reason: str
+
+
+def read_orders(path: Path) -> dict[str, PlayedOrder]:
+    """Read an orders file of JSON lines, by order id; lines that cannot be played are left out."""
+    return {order.order_id: order for order in _read(path) if isinstance(order, PlayedOrder)}
+
+
+def left_out(path: Path) -> list[LeftOut]:
+    """Name the lines that `read_orders` leaves out. Three services read a file, one tells."""
+    return [line for line in _read(path) if isinstance(line, LeftOut)]
+
+
+def _read(path: Path) -> Iterator[PlayedOrder | LeftOut]:
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            order = _order(orjson.loads(line))
-        except (ValueError, KeyError, TypeError) as fault:
-            print(f"{path}:{number}: not an order, left out: {fault!r}", file=sys.stderr)
-            continue
-        orders[order.order_id] = order
-    return orders
+            yield _order(line)
+        except ValueError as fault:
+            yield LeftOut(number=number, text=line, reason=str(fault))
 
 
-def _order(line: Mapping[str, object]) -> PlayedOrder:
-    order_id, status = line["order_id"], line["status"]
-    if not isinstance(order_id, str) or status not in _STATUSES:
-        raise ValueError(f"order_id {order_id!r}, status {status!r}")
+def _order(text: bytes) -> PlayedOrder:
+    try:
+        line = orjson.loads(text)
+    except orjson.JSONDecodeError as fault:
+        raise ValueError(f"not JSON: {fault}") from None
+    if not isinstance(line, dict):
+        raise ValueError("not a JSON object")
+    order_id, status = line.get("order_id"), line.get("status")
+    if not isinstance(order_id, str):
+        raise ValueError("order_id is missing" if order_id is None else "order_id is no text")
+    if not isinstance(status, str) or status not in _STATUSES:
+        found = "is missing" if status is None else f"{_shown(status)} is unknown"
+        raise ValueError(f"status {found}: it is one of {', '.join(sorted(_STATUSES))}")
     return PlayedOrder(
         order_id=order_id,
-        status=str(status),
-        approved_at=_instant(line.get("approved_at")),
-        carrier_at=_instant(line.get("carrier_at")),
-        delivered_at=_instant(line.get("delivered_at")),
+        status=status,
+        approved_at=_instant(line, "approved_at"),
+        carrier_at=_instant(line, "carrier_at"),
+        delivered_at=_instant(line, "delivered_at"),
     )
 
 
-def _instant(text: object) -> datetime | None:
+def _instant(line: Mapping[str, object], field: str) -> datetime | None:
+    text = line.get(field)
     if text is None:
         return None
-    if not isinstance(text, str):
-        raise ValueError(f"{text!r} is not an instant")
-    instant = datetime.fromisoformat(text)
+    try:
+        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        instant = None
+    if instant is None:
+        raise ValueError(f"{field} {_shown(text)} is no instant: write it like 2025-03-01T10:00:00Z")
     if instant.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
+        raise ValueError(f"{field} {_shown(text)} has no time zone: write it like 2025-03-01T10:00:00Z")
     return instant
+
+
+def _shown(value: object) -> str:
+    return orjson.dumps(value).decode()[:60]

@@ -23,7 +23,8 @@ class Block:
     @property
     def where(self) -> str:
         """Page and line, as an editor opens it."""
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        page = self.page.relative_to(ROOT) if self.page.is_relative_to(ROOT) else self.page
+        return f"{page}:{self.line}"
 
     @property
     def file(self) -> str | None:

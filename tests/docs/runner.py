@@ -95,7 +95,9 @@ class Reader:
         return printed
 
     def _run(self, command: list[str], block: Block, *, stdin: str = "", **variables: str) -> str:
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(("SAGACITY_", "MAKE", "MFLAGS"))}
+        # Without a width, as in a pipe: pages show one line for each thing.
+        foreign = ("SAGACITY_", "MAKE", "MFLAGS", "COLUMNS")
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(foreign)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             command,
@@ -104,7 +106,7 @@ class Reader:
             text=True,
             cwd=self.folder,
             timeout=LIMIT,
-            env={**kept, "PATH": path, "NO_COLOR": "1", "COLUMNS": "100", **variables},
+            env={**kept, "PATH": path, "NO_COLOR": "1", **variables},
         )
         told = f"{block.where}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == 0, told

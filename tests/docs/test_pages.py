@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sagacity.cli.scaffold import lay_out
+from sagas.services.desk import OFFERS
 from tests.docs.blocks import PAGES, ROOT, Block, blocks_of
 from tests.docs.runner import RUNNABLE, Reader, agrees, copy_of_project, is_part_of, promises
 
@@ -19,6 +21,18 @@ def _name(page: Path) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=_name)
 def test_a_reader_who_types_everything_gets_what_the_page_promises(page: Path, tmp_path: Path) -> None:
     reader = Reader(copy_of_project(tmp_path))
+    for block in blocks_of(page):
+        reader.follow(block)
+
+
+@pytest.mark.timeout(300)
+def test_the_readme_of_a_new_project_is_right_word_for_word(tmp_path: Path) -> None:
+    page = next(path for path in lay_out(tmp_path / "shop") if path.name == "README.md")
+    text = page.read_text(encoding="utf-8")
+    list(lay_out(tmp_path / "kiosk"))
+    addresses = dict(re.findall(r"export SAGACITY_(\w+)_URL=http://127\.0\.0\.1:(\d+)", text))
+    assert addresses == {name.upper(): str(8101 + offset) for offset, name in enumerate(OFFERS)}
+    reader = Reader(tmp_path / "kiosk")
     for block in blocks_of(page):
         reader.follow(block)
 

@@ -12,5 +12,6 @@ from tests.edges.shop import Shop
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shop:
     for name in [name for name in os.environ if name.startswith("SAGACITY_")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.chdir(tmp_path)
     return Shop(tmp_path, capsys)

@@ -104,7 +104,7 @@ def test_a_store_of_an_unknown_kind_is_a_usage_error(shop: Shop) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_refused(shop: Shop) -> None:
-    assert shop.says("list").code == 0
+    assert shop.says("migrate").code == 0
     code, err = start(
         shop, json.dumps(SALE), "Sale", "--store", "sqlite:///file:sagacity.db?mode=ro&uri=true"
     )

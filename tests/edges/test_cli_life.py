@@ -100,7 +100,7 @@ def test_a_run_that_leaves_something_stuck_is_1_also_with_rejected_lines(shop: S
 def test_progress_goes_to_stderr_and_only_the_summary_to_stdout(shop: Shop) -> None:
     said = shop.run("Sale", *SALES)
     assert [line.split()[0] for line in said.lines] == LABELS
-    assert "Sale: 5 of 5: committed 5" in said.err
+    assert "Sale: 5 of 5 ended: committed 5" in said.err
 
 
 def test_show_fits_80_columns_and_takes_key_or_id(shop: Shop) -> None:
@@ -281,6 +281,7 @@ def test_check_finds_a_definition_that_changed_without_a_new_version(shop: Shop)
     assert said.code == 1
     assert "version=2" in said.out
     assert shop.says("check", "nowhere.py").code == 2
+    assert shop.says("check", "Nowhere").code == 4
 
 
 def test_check_prints_every_fault_of_a_broken_flow_at_once(shop: Shop) -> None:

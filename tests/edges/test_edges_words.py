@@ -87,7 +87,8 @@ def test_an_error_that_nobody_planned_is_a_fault_of_ours() -> None:
 def test_help_starts_without_the_heavy_modules() -> None:
     code = (
         "import sys; from sagacity.cli import main; main(['--help']); "
-        "print([m for m in ('sqlalchemy', 'alembic', 'asyncpg', 'fastapi', 'structlog') "
+        "print([m for m in ('sqlalchemy', 'alembic', 'asyncpg', 'fastapi', 'structlog', 'pydantic', "
+        "'statemachine', 'rich') "
         "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

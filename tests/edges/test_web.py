@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,7 +18,7 @@ from sagacity.errors import MissingExternal, SchemaAhead, StoreUnavailable
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.worker import Worker
 from sagacity.web.api import create_app
-from sagacity.web.server import hosted
+from sagacity.web.server import _listener, hosted
 from tests.edges.shop import Shop
 
 JSON = {"content-type": "application/json"}
@@ -438,3 +439,20 @@ async def test_a_host_on_a_port_of_its_own_answers_until_it_is_left(shop: Shop, 
             assert big.status_code == 413
         with pytest.raises(httpx2.ConnectError):
             await client.get(f"{url}/ready")
+
+
+async def test_an_answer_leaves_at_once_and_does_not_wait_for_an_acknowledgement() -> None:
+    sends_at_once: list[int] = []
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        option = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        sends_at_once.append(option)
+        writer.close()
+
+    listener = _listener("127.0.0.1", 0)
+    async with await asyncio.start_server(answer, sock=listener):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+    assert sends_at_once == [1]

@@ -9,7 +9,7 @@ import pytest
 
 from sagacity.model.record import Lane, Status
 from sagacity.model.views import SagaSummary
-from sagas.run import judge, next_steps
+from sagas.run import SAMPLE, Job, judge, next_steps
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 SERVICE = {"reserve": "warehouse", "charge": "payments", "book": "carrier"}
@@ -34,7 +34,7 @@ def _saga(key: str, status: Status, state: str = "delivered") -> SagaSummary:
 
 def _did(folder: Path, *actions: str, key: str = "k", about: str = "o-1") -> None:
     for action in actions:
-        entry: dict[str, object] = {"n": 1, "service": SERVICE[action], "action": action, "kind": "done"}
+        entry: dict[str, object] = {"n": 1, "external": SERVICE[action], "call": action, "kind": "done"}
         entry |= {"key": f"{key}:{action}", "about": about}
         entry |= dict.fromkeys(["undoes", "amount", "source", "target", "detail"])
         with (folder / f"{SERVICE[action]}.jsonl").open("a") as ledger:
@@ -65,17 +65,41 @@ def test_an_effect_done_twice_is_named(tmp_path: Path) -> None:
     assert fault == "payments did charge for o-1 once too often"
 
 
+def _job(store: str) -> Job:
+    return Job(orders=SAMPLE, store=store, ledger=SAMPLE.parent)
+
+
 @pytest.mark.parametrize(
-    ("store", "tail"), [("sqlite:///sagacity.db", ""), ("postgres", " --store postgres")]
+    ("store", "tail"),
+    [
+        ("sqlite:///sagacity.db", ""),
+        ("postgres", " --store postgres"),
+        ("sqlite:///my shop.db", " --store 'sqlite:///my shop.db'"),
+    ],
 )
-def test_what_to_try_next_names_only_what_is_there(store: str, tail: str) -> None:
+def test_what_to_try_next_names_only_what_is_there(
+    store: str, tail: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SAGACITY_STORE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Makefile").touch()
     waiting = {"o-2": _saga("o-2", Status.WAITING, "shipped")}
-    [line] = next_steps(waiting, store)
-    assert f"sagacity signal o-2 carrier.delivered{tail}   #" in line
-    assert next_steps({}, store) == []
+    _, signal, again = next_steps(waiting, _job(store))
+    assert signal.endswith(f"sagacity signal o-2 carrier.delivered{tail}")
+    assert again == f"make run{tail.replace('--store ', 'STORE=')}"
+    assert next_steps({}, _job(store)) == []
+
+
+def test_another_store_in_the_environment_does_not_mislead_what_is_pasted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SAGACITY_STORE", "sqlite:///other.db")
+    _, signal, _ = next_steps({"o-2": _saga("o-2", Status.WAITING, "shipped")}, _job("sqlite:///sagacity.db"))
+    assert signal.endswith("carrier.delivered --store sqlite:///sagacity.db")
 
 
 def test_a_password_is_not_told_again() -> None:
-    lines = next_steps({"o-2": _saga("o-2", Status.WAITING, "shipped")}, "postgresql://me:secret@db/shop")
+    waiting = {"o-2": _saga("o-2", Status.WAITING, "shipped")}
+    lines = next_steps(waiting, _job("postgresql://me:secret@db/shop"))
     assert "secret" not in "".join(lines)
-    assert lines[0].startswith("  export SAGACITY_STORE=postgresql://me:…@db/shop")
+    assert "first set SAGACITY_STORE" in lines[0]

@@ -58,6 +58,7 @@ def test_a_private_server_comes_and_goes_with_the_run(open_folder: Path) -> None
     few = _few(open_folder)
     _, printed = make_run(world, few, "--workers", "2")
     shown = pasted(printed)
+    assert shown
     assert all("--store postgres" in command for command in shown)
     assert _works(world, shown[0])
     again, _ = make_run(world, few)
@@ -109,9 +110,9 @@ def test_no_password_is_printed_or_stands_in_an_argument() -> None:
 
 
 def _few(folder: Path) -> Path:
-    """A dozen of the sample's orders, of every ending."""
+    """A dozen of the sample's orders, of every ending, in a file whose name has to be quoted."""
     wanted = {"delivered": 4, "shipped": 2, "canceled": 3, "unavailable": 1, "created": 1, "processing": 1}
-    few = folder / "few.jsonl"
+    few = folder / "a few.jsonl"
     with few.open("w") as file:
         for line in SAMPLE.read_text().splitlines():
             status = json.loads(line)["status"]
@@ -140,12 +141,8 @@ def test_what_make_run_says_to_try_next_works_as_pasted(tmp_path: Path) -> None:
     few = _few(tmp_path)
     first, printed = make_run(world, few)
     commands = pasted(printed)
-    assert [re.findall(r"sagacity (\w+)", command)[0] for command in commands] == [
-        "show",
-        "log",
-        "signal",
-        "object",
-    ]
+    verbs = [re.findall(r"(?:sagacity |sagas\.)(\w+)", command)[0] for command in commands]
+    assert verbs == ["show", "log", "signal", "run", "object", "verify"]
     assert [command for command in commands if not _works(world, command)] == []
     again, _ = make_run(world, few)
     assert again["committed"] == first["committed"] + 1, "the order that was signalled is delivered now"

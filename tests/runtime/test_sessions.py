@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from sagacity.client import Client
-from sagacity.errors import InputError, KeyTaken
+from sagacity.client import BlockingHandle, Client
+from sagacity.errors import InputError, KeyTaken, RefusedAct
 from sagacity.handle import Handle
 from sagacity.model.record import Status
 from sagacity.testing import PATIENCE, settled, until
@@ -140,6 +140,30 @@ async def test_the_blocking_client_makes_the_same_calls(house: House) -> None:
     assert "sagacity-client" not in [thread.name for thread in threading.enumerate()]
 
 
+async def test_what_the_blocking_client_hands_out_blocks_too(house: House) -> None:
+    await house.open(Ask)
+    await house.work()
+
+    def calls() -> None:
+        with Client(house.url, project=house.project, tenant=house.tenant, accept_loss=True) as client:
+            saga = client.start(Ask, {"name": "a"})
+            assert (saga.definition, saga.key, saga.new) == ("Ask", "a", True)
+            assert saga.signal("answer", {"count": 3}).saga == saga.id
+            assert saga.outcome(timeout=PATIENCE).status is Status.COMMITTED
+            assert saga.show().id == saga.id
+            assert saga.history()[0].kind == "started"
+            with pytest.raises(RefusedAct):
+                saga.cancel(reason="too late")
+            undone = client.rollback(saga.id, reason="a mistake")
+            assert undone.outcome(timeout=PATIENCE).status is Status.COMMITTED
+            waiting = client.start(Ask, {"name": "b"})
+            waiting.cancel(reason="never mind")
+            assert waiting.outcome(timeout=PATIENCE).status is Status.ROLLED_BACK
+            assert "BlockingHandle" in repr(waiting)
+
+    await in_thread(calls)
+
+
 @pytest.mark.parametrize("commit", [True, False])
 async def test_a_start_in_a_synchronous_session(house: House, commit: bool) -> None:
     await house.open(Errand)
@@ -148,8 +172,8 @@ async def test_a_start_in_a_synchronous_session(house: House, commit: bool) -> N
         lambda: Client(house.url, project=house.project, tenant=house.tenant, accept_loss=True)
     )
 
-    def start(session: Session) -> Handle:
-        handle: Handle = client.start(Errand, {"name": "a"}, session=session)
+    def start(session: Session) -> BlockingHandle:
+        handle: BlockingHandle = client.start(Errand, {"name": "a"}, session=session)
         (session.commit if commit else session.rollback)()
         return handle
 

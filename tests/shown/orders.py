@@ -1,14 +1,13 @@
 """Orders against the services: everything once, nothing left standing, also when a worker is killed."""
 
 import asyncio
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 from sagacity.model.record import Status
 from sagas.run import judge
-from tests.shown.world import World, expected_ends, kill, summary_of
+from tests.shown.world import SUMMARY, World, expected_ends, kill, summary_of
 
 ONCE = ("committed", "rolled_back", "waiting", "stuck")
 
@@ -55,8 +54,9 @@ async def only_the_waiting_hold_locks(world: World, summary: dict[str, float]) -
 
 
 def pasted(printed: str) -> list[str]:
-    """The commands that `make run` offers to paste, without the program's path."""
-    return [line.split("#")[0].strip() for line in printed.splitlines() if re.match(r"^  \S*sagacity ", line)]
+    """The commands that `make run` offers to paste: what is indented only says what they are for."""
+    lines = printed.partition("== what to try next\n")[2].splitlines()[: -len(SUMMARY)]
+    return [line for line in lines if not line.startswith(" ")]
 
 
 async def killed_midway(world: World, orders: Path, *, at: float, workers: int = 1) -> dict[str, float]:

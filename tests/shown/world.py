@@ -102,7 +102,8 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """Ours, with the store, the services' addresses, and the lease."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SAGACITY_")}
+        foreign = ("SAGACITY_", "COLUMNS")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         ours = {"SAGACITY_STORE": self.store, "SAGACITY_LEASE": str(self.lease), "NO_COLOR": "1"}
         return {**kept, **addresses(self.urls), **ours}
 

@@ -4,12 +4,12 @@ Each leaves a message in the inbox, with who sent it and why; a worker carries i
 cannot be taken back is previewed and needs a yes: from a person, or as `--yes`.
 """
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sagacity.cli.call import Call, Column, Output
+from sagacity.cli.call import Call, Output
+from sagacity.cli.layout import Column
 from sagacity.cli.reading import Definition, Ref
 from sagacity.errors import RefusedAct
 
@@ -42,7 +42,7 @@ async def start(
 
     project = project_here(definition)
     name = wanted_flow(project, definition).name
-    async with call.orchestrator(project) as sagas:
+    async with call.orchestrator(project, makes=True) as sagas:
         handle = await sagas.start(
             name, _json(input_), key=key, ignore_unknown=ignore_unknown, actor=_actor(call)
         )
@@ -80,23 +80,24 @@ async def signal(
     carried = _json(data) if data is not None else None
     async with call.orchestrator() as sagas:
         saga = await sagas.resolve(ref, definition=definition)
-        _check_awaited(await sagas.show(saga), name)
+        told = _told_at_once(await sagas.show(saga), name)
         receipt = await sagas.signal(saga, name, carried, id=message, actor=_actor(call))
-    _received(call, saga, new=receipt.new, done=f"{name} is on its way to saga {saga}")
+    _received(call, saga, new=receipt.new, done=told)
 
 
-def _check_awaited(view: "SagaView", name: str) -> None:
-    """A person is told at once what would be refused later, in the log.
+def _told_at_once(view: "SagaView", name: str) -> str:
+    """What becomes of a signal, as far as it is known now.
 
     Raises:
-        RefusedAct: the saga is over.
+        RefusedAct: the saga is over; a person is told at once what would be refused later, in the log.
     """
     if view.status.final:
         raise RefusedAct(f"saga {view.id} takes no signal {name!r} any more: it is {view.status.value}")
-    awaited = sorted(wait.signal for wait in view.waits if wait.signal)
-    if awaited and name not in awaited:
-        hint = f"it waits for {' or '.join(awaited)} now; {name!r} is kept until it is awaited, if ever"
-        print(f"sagacity: {hint}", file=sys.stderr)
+    awaited = sorted({wait.signal for wait in view.waits if wait.signal})
+    if name in awaited:
+        return f"{name} is on its way to saga {view.id}"
+    now = f"it waits for {' or '.join(awaited)} now" if awaited else f"it is {view.status.value} now"
+    return f"{name} is kept for saga {view.id} until it is awaited, if ever: {now}"
 
 
 async def cancel(call: Call, ref: Ref, *, reason: Reason, definition: Definition = None) -> None:
@@ -181,7 +182,7 @@ def _print_preview(call: Call, plan: "RollbackPreview") -> None:
         Column(title="WHAT", text=lambda item: item.what),
         Column(title="HOW", text=lambda item: item.how, style=_how_mark),
         Column(title="CHANGED SINCE", text=lambda item: "yes" if item.changed_since else ""),
-        Column(title="DETAIL", text=lambda item: item.detail),
+        Column(title="DETAIL", text=lambda item: item.detail, wraps=True),
     ]
     call.many(plan.items, columns=columns, id_=lambda item: item.what, empty="nothing to undo")
     call.say("all of it can be undone" if plan.possible else "NOT all of it can be undone")

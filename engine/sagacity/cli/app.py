@@ -62,9 +62,14 @@ def _global(
 
 def _register(command: Command) -> None:
     function = command.function
-    app.command(name=command.name, help=inspect.getdoc(function), epilog=f"Example: {command.example}")(
-        _adapted(function)
-    )
+    text = inspect.getdoc(function) or ""
+    # \b: an example is there to be pasted, so it is not wrapped.
+    app.command(
+        name=command.name,
+        help=text,
+        short_help=text.split("\n\n")[0],
+        epilog=f"Example:\n\n\b\n{command.example}",
+    )(_adapted(function))
 
 
 def _adapted(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sagacity.cli.layout import Column, screen_width, table
+
 if TYPE_CHECKING:
     from sagacity.cli.stores import Place
     from sagacity.config import Settings
@@ -26,15 +28,6 @@ class Output(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     IDS = "ids"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of a table: its heading, and how an item fills it. `style`: of the text, from the item."""
-
-    title: str
-    text: Callable[[Any], str]
-    style: Callable[[Any], str] = field(default=lambda _: "")
 
 
 @dataclass(kw_only=True)
@@ -77,9 +70,22 @@ class Call:
 
     @asynccontextmanager
     async def orchestrator(
-        self, project: "Project | None" = None, *, patient: bool = False
+        self, project: "Project | None" = None, *, makes: bool = False, patient: bool = False
     ) -> AsyncIterator["Orchestrator"]:
-        """The orchestrator on the chosen store; `patient`: its calls wait for a database that is away."""
+        """The orchestrator on the chosen store.
+
+        Args:
+            project: the flows that are known.
+            makes: where there is no store, make one; a mistyped name must not become an empty one.
+            patient: its calls wait for a database that is away.
+
+        Raises:
+            Stop: there is no such store.
+        """
+        if not makes:
+            from sagacity.cli.stores import check_there
+
+            check_there(self.settings.store)
         async with self.place() as place, await self.opened(place, project, patient=patient) as opened:
             yield opened
 
@@ -158,28 +164,16 @@ class Call:
         sys.stdout.flush()
 
     def _table(self, items: Sequence[Any], columns: Sequence[Column]) -> None:
-        """Aligned columns; on a terminal in colour, and only the last one gives way where they do not fit."""
-        rows = [[column.text(item) for column in columns] for item in items]
-        widths = [max(len(cell) for cell in cells) for cells in zip(_titles(columns), *rows, strict=True)]
+        """A table that fits the screen; in colour at a terminal."""
+        lines = table(items, columns, width=screen_width())
         if not sys.stdout.isatty():
-            for row in (_titles(columns), *rows):
-                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                print("  ".join(cells).rstrip())
+            for line in lines:
+                print("".join(text for text, _ in line))
             sys.stdout.flush()
             return
         from rich.console import Console
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for number, column in enumerate(columns):
-            last = number == len(columns) - 1
-            table.add_column(column.title, no_wrap=True, min_width=None if last else widths[number])
-        for item, row in zip(items, rows, strict=True):
-            styles = (column.style(item) for column in columns)
-            table.add_row(*(Text(cell, style=style) for cell, style in zip(row, styles, strict=True)))
-        Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(table)
-
-
-def _titles(columns: Sequence[Column]) -> list[str]:
-    return [column.title for column in columns]
+        console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        for line in lines:
+            console.print(Text.assemble(*line), soft_wrap=True)

@@ -9,21 +9,22 @@ if TYPE_CHECKING:
     from sagacity.cli.call import Call
     from sagacity.definition.project import Project
 
-_SQLITE = "sqlite:///"
-
 
 def found_in_project(module: str | None) -> tuple[list[Fault], "Project | None"]:
     """Everything wrong with the flows, and the project where there is a whole one.
 
     Raises:
-        ConfigError: a module that is not there.
+        ConfigError: a module that is not there. UnknownDefinition: a bare name that no flow has.
     """
-    from sagacity.cli.projects import project_here
+    from sagacity.cli.projects import module_named, project_here, wanted_flow
 
+    wanted = [f"{module}/" if Path(module).is_dir() else module] if module is not None else []
     try:
-        project = project_here(*([module] if module is not None else []))
+        project = project_here(*wanted)
     except DefinitionError as error:
         return list(error.faults), None
+    if wanted and module_named(wanted[0]) is None:
+        wanted_flow(project, wanted[0])
     return project.changed(), project
 
 
@@ -33,9 +34,10 @@ async def found_in_store(call: "Call", project: "Project | None") -> list[Fault]
     Raises:
         StoreError: there is one and it does not answer.
     """
+    from sagacity.cli.stores import absent
     from sagacity.definition.lockfile import changed
 
-    if project is None or not project.flows or not _is_there(call.settings.store):
+    if project is None or not project.flows or absent(call.settings.store) is not None:
         return []
     async with call.orchestrator(project) as sagas:
         hashes = await sagas.store.definition_hashes(sorted(project.flows))
@@ -43,12 +45,3 @@ async def found_in_store(call: "Call", project: "Project | None") -> list[Fault]
     for (name, version), text in hashes.items():
         known.setdefault(name, {})[version] = text
     return changed(project.flows.values(), known, by="the store")
-
-
-def _is_there(store: str) -> bool:
-    """Whether a store is worth asking: looking must not make one."""
-    from sagacity.cli.stores import FOLDER, PRIVATE
-
-    if store == PRIVATE:
-        return (FOLDER / "data").exists() or (FOLDER / "port").exists()
-    return not store.startswith(_SQLITE) or Path(store.removeprefix(_SQLITE).partition("?")[0]).exists()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sagacity.cli.anchoring import KeyFile, evidence_of
-from sagacity.cli.call import Call, Column, Output
+from sagacity.cli.call import Call, Output
+from sagacity.cli.layout import Column
 
 if TYPE_CHECKING:
     from sagacity.model.views import Verdict
@@ -29,7 +30,7 @@ async def check(
     columns = [
         Column(title="WHERE", text=lambda fault: fault.where),
         Column(title="NAME", text=lambda fault: fault.name),
-        Column(title="WHAT", text=lambda fault: f"{fault.what} Fix: {fault.fix}"),
+        Column(title="WHAT", text=lambda fault: f"{fault.what} Fix: {fault.fix}", wraps=True),
     ]
     call.many(findings, columns=columns, id_=lambda fault: fault.where, empty="")
     if findings or project is None:
@@ -99,7 +100,7 @@ def _judged(call: Call, verdict: "Verdict", verb: str) -> int:
         columns = [
             Column(title="BROKEN", text=lambda finding: finding.invariant),
             Column(title="WHERE", text=lambda finding: finding.where),
-            Column(title="WHAT", text=lambda finding: finding.what),
+            Column(title="WHAT", text=lambda finding: finding.what, wraps=True),
         ]
         if verdict.findings:
             call.many(verdict.findings, columns=columns, id_=lambda finding: finding.where, empty="")

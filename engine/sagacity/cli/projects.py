@@ -19,7 +19,7 @@ def project_here(*wanted: str) -> "Project":
     """
     from sagacity.definition.project import Project
 
-    return Project.load(*(module for module in map(_module, wanted) if module is not None))
+    return Project.load(*(module for module in map(module_named, wanted) if module is not None))
 
 
 def serving(*wanted: str) -> "Project":
@@ -46,8 +46,8 @@ def _dotted(module: str) -> str:
     return module.removesuffix(".py").rstrip("/").replace("/", ".")
 
 
-def _module(wanted: str) -> str | None:
-    """The module that `wanted` names, if it names one."""
+def module_named(wanted: str) -> str | None:
+    """The file, folder or module that `wanted` names, if it names one."""
     module, colon, _ = wanted.rpartition(":")
     named = module if colon else wanted
     if named.endswith((".py", "/")) or "/" in named:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sagacity.cli.call import Call, Column, Output
+from sagacity.cli.call import Call, Output
+from sagacity.cli.layout import Column, hanging, json_lines, screen_width
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,7 +54,9 @@ async def list_(
         str | None, typer.Option("--definition", "-d", metavar="NAME", help="Only sagas of this flow.")
     ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only this business key.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=10_000, help="At most so many.")
+    ] = 50,
     before: Annotated[
         str | None, typer.Option("--before", metavar="ID", help="Go on below this id (see `next` in JSON).")
     ] = None,
@@ -84,9 +87,9 @@ def _columns(now: "datetime") -> list[Column]:
         Column(
             title="STATUS", text=lambda saga: saga.status.value, style=lambda saga: status_mark(saga.status)
         ),
-        Column(title="STATE", text=lambda saga: state(saga.state)),
-        Column(title="AGE", text=lambda saga: length(now - saga.created_at)),
-        Column(title="WHY", text=why),
+        Column(title="STATE", text=lambda saga: state(saga.state), wraps=True, spare=2),
+        Column(title="AGE", text=lambda saga: length(now - saga.created_at), spare=1),
+        Column(title="WHY", text=why, wraps=True),
     ]
 
 
@@ -106,8 +109,9 @@ async def log(
         call.output = Output.JSONL
         call.many(history, columns=[], id_=lambda entry: entry.seq, empty="")
     elif call.output is Output.TABLE:
+        width = screen_width()
         for entry in history:
-            call.text(_hanging(f"{entry.seq:>4}  {_clock(entry.at)}  ", tell(entry)))
+            call.text(hanging(f"{entry.seq:>4}  {_clock(entry.at)}  ", tell(entry), width=width))
     else:
         from sagacity.cli.shapes import plain
 
@@ -119,24 +123,6 @@ def _clock(at: "datetime") -> str:
     from sagacity.cli.words import clock
 
     return clock(at)
-
-
-def _hanging(head: str, text: str) -> str:
-    """One line; on a terminal wrapped to its width, under its own beginning."""
-    import shutil
-    import sys
-    import textwrap
-
-    if not sys.stdout.isatty():
-        return head + text
-    return textwrap.fill(
-        text,
-        width=max(60, shutil.get_terminal_size().columns),
-        initial_indent=head,
-        subsequent_indent=" " * len(head),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 async def object_(
@@ -173,15 +159,17 @@ def _version_columns() -> list[Column]:
         Column(title="VERSION", text=lambda one: str(one.version)),
         Column(title="TIME", text=lambda one: _clock(one.at)),
         Column(title="SAGA", text=lambda one: str(one.saga)),
-        Column(title="VALUE", text=lambda one: brief(one.state, limit=200)),
-        Column(title="BY", text=lambda one: operations(one.operations)),
+        Column(title="VALUE", text=lambda one: brief(one.state, limit=200), wraps=True),
+        Column(title="BY", text=lambda one: operations(one.operations), wraps=True),
     ]
 
 
 def _object_text(view: "ObjectView") -> str:
-    rows = [f"{view.object}  version {view.version}", str(view.state)]
-    rows += [_place(place) for place in view.locks] if view.in_transaction else ["not in transaction"]
-    return "\n".join(rows)
+    width = screen_width()
+    value = json_lines(view.state, width=width) if view.version else "nothing was committed to it yet"
+    rows = [f"{view.object}  version {view.version}", value]
+    places = [hanging("", _place(place), width=width) for place in view.locks]
+    return "\n".join(rows + (places if view.in_transaction else ["not in transaction"]))
 
 
 def _place(place: "LockView") -> str:
@@ -201,9 +189,12 @@ async def locks(
     ] = None,
 ) -> None:
     """List who holds which object and who waits for it."""
+    from sagacity.cli.words import length
+
     async with call.orchestrator() as sagas:
         of = await sagas.resolve(saga) if saga is not None else None
         found = await sagas.locks(object=object_, saga=of)
+        now = await sagas.store.now()
     columns = [
         Column(title="OBJECT", text=lambda place: place.object),
         Column(
@@ -213,8 +204,8 @@ async def locks(
         ),
         Column(title="MODE", text=lambda place: place.mode),
         Column(title="SAGA", text=_who),
-        Column(title="SINCE", text=lambda place: _clock(place.since)),
-        Column(title="FENCE", text=lambda place: str(place.fence)),
+        Column(title="FOR", text=lambda place: length(now - place.since)),
+        Column(title="FENCE", text=lambda place: str(place.fence), spare=1),
     ]
     call.many(found, columns=columns, id_=lambda place: place.saga, empty="no locks")
 

@@ -34,7 +34,10 @@ async def run(
     ] = False,
     outside: Outside = None,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, max=64, help="Worker processes; 1 runs them in this one.")
+        int,
+        typer.Option(
+            "--workers", metavar="N", min=1, max=64, help="Worker processes; 1 runs them in this one."
+        ),
     ] = 1,
 ) -> int:
     """Run one saga for each line of a file, until each has ended or waits for somebody."""
@@ -80,7 +83,7 @@ async def worker(
     settings = call.settings
     call.tell_on_stderr()
     project = serving(*(modules or ()))
-    async with call.orchestrator(project) as sagas:
+    async with call.orchestrator(project, makes=True) as sagas:
         with told_to_stop(tied=tied) as stop:
             await work(sagas, settings, stop, grace=None if grace is None else timedelta(seconds=grace))
 
@@ -91,7 +94,9 @@ async def serve(
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="A loopback address; nothing else for now.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")
+    ] = 8000,
 ) -> None:
     """Serve the HTTP API on this machine's loopback, until SIGTERM or Ctrl-C."""
     from sagacity.cli.projects import project_here
@@ -102,7 +107,7 @@ async def serve(
     call.tell_on_stderr()
     checked_host(host)
     async with (
-        call.orchestrator(project_here(), patient=True) as sagas,
+        call.orchestrator(project_here(), makes=True, patient=True) as sagas,
         hosted(sagas, host=host, port=port) as url,
     ):
         call.say(f"serving {url}/v1/ (its description: {url}/v1/openapi.json)")

@@ -30,19 +30,51 @@ _README = """\
 # {name}
 
 Flows live in `sagas/`, one file each; what makes their effects good lives in `compensations/`.
+The reference flows are there to copy from. One of them needs nothing from outside; try it:
 
-    sagacity check              # everything that is wrong with the flows, with the fix
-    sagacity check --lock       # remember the flows as they are: commit sagas.lock
-    sagacity diagram Transfer   # draw a flow
-    sagacity run sagas/transfer.py:OpenAccount --input accounts.jsonl   # one saga a line
-    sagacity worker             # execute sagas (Ctrl-C ends it cleanly)
-    sagacity list               # what there is
-    sagacity show KEY           # one saga: why it is here, what comes next
-    sagacity log KEY            # its story
+```sh
+sagacity check
+sagacity diagram OpenAccount
+echo '{{"account_id": "A-1", "balance": "100.00"}}' > accounts.jsonl
+sagacity run sagas/transfer.py:OpenAccount --input accounts.jsonl
+sagacity list
+sagacity show A-1
+sagacity log A-1
+sagacity object account:A-1
+sagacity verify
+sagacity check --lock
+```
 
-Sagas are kept in `sagacity.db`. Set `SAGACITY_STORE=postgresql://…` for PostgreSQL, and
-`SAGACITY_<NAME>_URL` for the address of each outside service; `python -m sagas.services --ledger ledger`
-plays those of the flows that came along.
+`check` tells everything that is wrong with the flows, each with its fix; with `--lock` it remembers them
+as they are: commit `sagas.lock`. `show` says why a saga stands where it stands, `log` tells its story.
+
+Sagas are kept in `sagacity.db`, in this folder; set `SAGACITY_STORE=postgresql://…` for PostgreSQL.
+
+## With the outside services
+
+The other flows call services, which `sagas/services` plays on this machine. All of it at once, over 200
+sample orders:
+
+```sh
+python -m sagas.run
+```
+
+By hand, in three terminals. The services, on ports of your choice:
+
+    python -m sagas.services --ledger ledger --ports 8101 --hooks http://127.0.0.1:8000
+
+The HTTP API, which takes their web hooks:
+
+    sagacity serve --port 8000
+
+A worker, which needs the address of every service that its flows call:
+
+    export SAGACITY_WAREHOUSE_URL=http://127.0.0.1:8101
+    export SAGACITY_PAYMENTS_URL=http://127.0.0.1:8102
+    export SAGACITY_CARRIER_URL=http://127.0.0.1:8103
+    export SAGACITY_BANK_URL=http://127.0.0.1:8104
+    export SAGACITY_CLUSTERS_URL=http://127.0.0.1:8105
+    sagacity worker
 """
 
 _IGNORE = """\

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 PRIVATE = "postgres"
 FOLDER = Path(".sagacity/pg")
@@ -52,3 +53,34 @@ async def place(store: str, *, migrated: bool = True) -> AsyncIterator[Place]:
         yield Place(url=server.url(), private=True)
     finally:
         await asyncio.to_thread(server.stop)
+
+
+def check_there(store: str) -> None:
+    """See that there is something to look at: looking makes no store.
+
+    Raises:
+        Stop: there is not; the message names the file and the fix.
+    """
+    from sagacity.cli.failures import Exit, Stop
+
+    missing = absent(store)
+    if missing is not None:
+        raise Stop(
+            Exit.USAGE,
+            f"sagacity: there is no store at {missing.absolute()}: nothing was made; correct --store or "
+            "SAGACITY_STORE,\nor call this in the folder where it lies (`sagacity run` and `sagacity start` "
+            "make a new one)",
+        )
+
+
+def absent(store: str) -> Path | None:
+    """Where `store` should lie and does not; None where it does, or is not on this disk."""
+    if store == PRIVATE:
+        # Its data may lie elsewhere, but the folder is made with the server.
+        return None if FOLDER.is_dir() else FOLDER
+    kind, separator, rest = store.partition(":///")
+    name = rest.removeprefix("file:").partition("?")[0]
+    if not separator or not kind.startswith("sqlite") or name in ("", ":memory:"):
+        return None
+    path = Path(unquote(name) if rest.startswith("file:") else name)
+    return None if path.exists() else path

@@ -27,11 +27,13 @@ def _command(section: str, name: str, function: Callable[..., Any], example: str
     return Command(name=name, section=section, function=function, example=f"sagacity {example}")
 
 
+_START = """start Order --input '{"order_id": "A-1", "customer_id": "C-7", "amount": "9.90"}'"""
+
 COMMANDS: tuple[Command, ...] = (
     _command("Execute", "run", running.run, "run sagas/order.py:Order --input orders.jsonl"),
     _command("Execute", "worker", running.worker, "worker"),
     _command("Execute", "serve", running.serve, "serve --port 8000"),
-    _command("Act", "start", acting.start, """start Order --input '{"order_id": "A-1", "amount": "9.90"}'"""),
+    _command("Act", "start", acting.start, _START),
     _command("Act", "signal", acting.signal, "signal A-1 carrier.delivered"),
     _command("Act", "cancel", acting.cancel, "cancel A-1 --reason 'the customer called'"),
     _command("Act", "retry", acting.retry, "retry A-1 --reason 'the bank answers again'"),

@@ -84,7 +84,10 @@ async def work(
         stopped.cancel()
         ready.cancel()
         sagas.worker = None
-        tell("worker.stopping")
+        begun = worker.ready.is_set()
+        if begun:
+            tell("worker.stopping")
         await worker.stop(grace=settings.grace if grace is None else grace)
         await running
-        tell("worker.stopped")
+        if begun:
+            tell("worker.stopped")

@@ -1,6 +1,6 @@
 """Why a saga stands where it stands, what comes next by itself, and what an operator may do: in words."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sagacity.decide.acts import cancel_refusal, retry_refusal
 from sagacity.model.record import Effect, EffectStatus, Phase, Record, Status, WaitsFor
@@ -61,7 +61,7 @@ def next_move(record: Record) -> str:
     if record.waits_for is WaitsFor.LOCK:
         return "it goes on when it is first in all its queues"
     if due is not None:
-        return f"at {due.isoformat(timespec='seconds')}: {_at_due(record, due)}"
+        return f"at {due.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}: {_at_due(record, due)}"
     if record.waits_for is WaitsFor.CHILD:
         return "it goes on when they have ended"
     if record.status is Status.COMPENSATING:

@@ -16,18 +16,30 @@ async def connect(wanted: Mapping[str, type[External]]) -> dict[str, External]:
     """Make every external that the flows take.
 
     Raises:
-        MissingExternal: one cannot be made; those made before are closed again.
+        MissingExternal: some cannot be made, all of them named at once; the others are closed again.
     """
     made: dict[str, External] = {}
+    failed: dict[str, Exception] = {}
     for name, cls in sorted(wanted.items()):
         try:
             made[name] = await cls.connect(ExternalSettings(name=name, url=address(name)))
         except Exception as error:
-            await close(made)
-            raise MissingExternal(
-                f"external {name!r} cannot be made ({error}): set SAGACITY_{name.upper()}_URL to its address"
-            ) from error
+            failed[name] = error
+    if failed:
+        await close(made)
+        raise MissingExternal(_told(failed)) from next(iter(failed.values()))
     return made
+
+
+def _told(failed: Mapping[str, Exception]) -> str:
+    """What cannot be made and why, then the fix, once."""
+    reasons = "; ".join(f"{name}: {str(error) or type(error).__name__}" for name, error in failed.items())
+    unset = [f"SAGACITY_{name.upper()}_URL" for name in failed if address(name) is None]
+    what = "an external" if len(failed) == 1 else f"{len(failed)} externals"
+    if not unset:
+        return f"{what} cannot be made: {reasons}"
+    whose = "its address" if len(unset) == 1 else "their addresses"
+    return f"{what} cannot be made ({reasons}): set {', '.join(unset)} to {whose}"
 
 
 async def close(made: Mapping[str, External]) -> None:

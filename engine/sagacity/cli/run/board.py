@@ -28,13 +28,15 @@ class Board:
         self.reading = True
 
     def line(self) -> str:
-        """The run in one line: how many of how many rest or ended, and how many per status."""
+        """The run in one line: how many of how many have ended, and how many per status."""
         counts = self._counts()
         total = sum(counts.values())
         told = [f"{status} {count}" for status, count in counts.items() if count]
         told += [f"rejected {self.rejected}"] if self.rejected else []
-        more = "+" if self.reading else ""
-        return f"{self._name}: {self._done(counts)} of {total}{more}: {', '.join(told) or 'nothing yet'}"
+        if not told:
+            return f"{self._name}: {'reading the first lines' if self.reading else 'no lines to run'}"
+        ended = f"{self._done(counts)} of {total} ended{', reading on' if self.reading else ''}"
+        return f"{self._name}: {ended}: {', '.join(told)}"
 
     @staticmethod
     def _done(counts: dict[str, int]) -> int:

@@ -18,6 +18,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "T20": ("t20", "group commit: bad members, kills from buffer to ack, no ack before the flush"),
     "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
+    "T31": ("t31", "the test of the tests: bugs planted on purpose, and who finds them"),
 }
 """Name → the module below `tests.chaos`, and what it is about."""
 

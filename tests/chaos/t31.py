@@ -9,13 +9,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.chaos.bugs import BUGS
+from tests.chaos.harness.report import FOLDER, Report, played
 from tests.chaos.plants import SWITCH
 
 if TYPE_CHECKING:
@@ -113,22 +114,31 @@ class Found:
 
 
 def run(options: "Options") -> int:
-    """Look for every planted bug; 0 where enough were found and every test is green without them."""
-    began = time.monotonic()
-    wanted = BUGS[: options.seeds] if options.seeds else BUGS
+    """Look for every planted bug; `--seeds` takes that many of them, from the `--seed`-th on."""
+    return played("T31", options, _all)
+
+
+async def _all(report: Report) -> None:
+    first = report.seed - 1
+    wanted = BUGS[first : first + report.size(len(BUGS), len(BUGS))]
     commands = sorted({command for bug in wanted for command in HUNTERS[bug.name]})
     with ThreadPoolExecutor(2) as pool:
-        broken = [c for c, (code, _) in zip(commands, pool.map(_clean, commands), strict=True) if code != 0]
-        if broken:
-            for command in broken:
-                print(f"fails without any bug: {' '.join(command)}")
-            return 2
+        for command, (code, _) in zip(commands, pool.map(_clean, commands), strict=True):
+            report.holds(code == 0, f"fails without any bug (exit {code}): {' '.join(command)}")
+        if report.violations:
+            return
+        report.say(f"{len(commands)} tests are green without any bug")
         found = list(pool.map(_hunted, (bug.name for bug in wanted)))
-    _print(found)
-    caught = sum(one.by is not None for one in found)
-    passed = caught >= min(ENOUGH, len(wanted))
-    _keep(found, caught, passed=passed, seconds=time.monotonic() - began)
-    return 0 if passed else _FAILED
+    caught = [one for one in found if one.by is not None]
+    report.figure("planted", len(found))
+    report.figure("found", len(caught))
+    for test, count in Counter(str(one.by) for one in caught).most_common():
+        report.figure(f"found by {test}", count)
+    rows = {one.bug: {"by": one.by, "seconds": round(one.seconds, 1), "hung": one.hung} for one in found}
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "bugs.json").write_text(json.dumps(rows, indent=2) + "\n")
+    missed = [one.bug for one in found if one.by is None]
+    report.holds(len(missed) <= len(BUGS) - ENOUGH, f"not found: {', '.join(missed)}")
 
 
 def _clean(command: tuple[str, ...]) -> tuple[int, float]:
@@ -173,31 +183,3 @@ def _name(command: tuple[str, ...]) -> str:
     if command[0] == "pytest":
         return " ".join(part for part in command[1:] if part.startswith("tests/"))
     return " ".join(command[1:])
-
-
-def _print(found: Iterable[Found]) -> None:
-    rows = list(found)
-    by_test: dict[str, int] = {}
-    for one in rows:
-        if one.by is not None:
-            by_test[one.by] = by_test.get(one.by, 0) + 1
-    print()
-    for test, count in sorted(by_test.items(), key=lambda item: -item[1]):
-        print(f"{count:>3} found by {test}")
-    print(f"{sum(one.by is not None for one in rows)} of {len(rows)} planted bugs found")
-
-
-def _keep(found: Iterable[Found], caught: int, *, passed: bool, seconds: float) -> None:
-    """Write the figures where the pages of the docs read them."""
-    folder = ROOT / ".sagacity" / "chaos"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = {one.bug: {"by": one.by, "seconds": round(one.seconds, 1), "hung": one.hung} for one in found}
-    result = {
-        "test": "T31",
-        "seed": 0,
-        "form": "short",
-        "figures": {"planted": len(rows), "found": caught, "bugs": rows},
-        "passed": passed,
-        "seconds": round(seconds, 1),
-    }
-    (folder / "T31.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -200,12 +200,16 @@ def test_a_lost_worker_on_the_way_back_leaves_nothing_to_guess() -> None:
 def test_what_is_lost_beside_something_stuck_is_still_unknown_after_a_retry() -> None:
     story = Story(Side, Numbered())
     story.does(None)
-    left, _ = story.advance().steps
+    left, right = story.advance().steps
     story.commit()
-    story.settle(replace(left, attempt=2), O.Unknown(error="no answer"))
+    story.settle(left, O.Unknown(error="no answer"))
+    story.passes(timedelta(seconds=10))
+    [left] = story.advance(busy=frozenset({right.step.name})).steps
+    story.commit()
+    story.settle(left, O.Unknown(error="no answer"))
     assert story.advance().rest
     assert story.record.status is Status.STUCK
-    assert story.kinds.count("intent") == 2
+    assert story.kinds.count("intent") == 3
     story.tell("retry")
     runs = {run.step.name: run for run in story.advance().steps}
     assert runs["right_one"].settle

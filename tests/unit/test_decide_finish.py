@@ -20,7 +20,7 @@ from sagacity.errors import Refused, StepError
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import NULL, canonical
-from sagacity.model.record import Staged, Status
+from sagacity.model.record import Held, Staged, Status
 from sagacity.model.unit import ObjectChange
 from tests.unit.small_flows import Box, Flat, Numbered, Side
 from tests.unit.story import PARTICIPANTS, Story, box, restore
@@ -50,8 +50,13 @@ def staged(object: str, operation: str, **args: int) -> Staged:
 
 
 def ready(*operations: Staged) -> Story:
-    """A saga at its end, with these operations staged."""
+    """A saga at its end, with these operations staged, and all that they change locked."""
     story = Story(Side, Numbered())
+    held = {lock.object for lock in story.record.locks}
+    more = sorted({operation.object for operation in operations} - held)
+    if more:
+        locks = tuple(Held(object=name, late=True) for name in more)
+        story.draft.add(L.Locked(locks=locks, granted=True, at=story.now))
     story.settle(story.runs(), O.Completed(staged=operations))
     story.scope = story.scope.__class__(flow=story.scope.flow, participants=REGISTRY, tenant="t", lane="live")
     story.commit()

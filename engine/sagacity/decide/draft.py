@@ -13,6 +13,7 @@ from sagacity.definition.flow import Flow, Step, Undo
 from sagacity.definition.participant import Participant
 from sagacity.fold import begun, fold
 from sagacity.ids import derived_id
+from sagacity.invariants.asserted import assert_change, assert_line
 from sagacity.model import lines as L
 from sagacity.model.canonical import canonical
 from sagacity.model.record import Effect, Lock, Record, Status, WaitsFor
@@ -129,9 +130,14 @@ class Draft:
         return self.scope.flow
 
     def add(self, line: L.Line) -> None:
-        """Something happened."""
-        self.lines.append(line)
+        """Something happened.
+
+        Raises:
+            Violated: it may not; the draft is left as it was.
+        """
+        assert_line(self.scope.flow, self.record, line)
         self.record = fold(self.record, line)
+        self.lines.append(line)
 
     def consume(self, message: Message) -> None:
         """The unit marks this inbox row done."""
@@ -139,7 +145,12 @@ class Draft:
         self.consumed.append(message.id)
 
     def change(self, change: ObjectChange) -> None:
-        """The unit gives a participant a new state."""
+        """The unit gives a participant a new state; the line that says so was added before.
+
+        Raises:
+            Violated: it was not.
+        """
+        assert_change(self.lines, change)
         self._changes.append(change)
 
     def post(self, message: Message) -> None:

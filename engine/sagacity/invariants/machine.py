@@ -9,10 +9,16 @@ from sagacity.model.record import Record
 
 
 class Relation:
-    """The transition relation of one flow, remembered state by state."""
+    """The transition relation of one flow, remembered state by state.
 
-    def __init__(self, flow: Flow) -> None:
+    Args:
+        flow: the definition.
+        asks_guards: where several regions have guards for one event, ask them again; False: let it pass.
+    """
+
+    def __init__(self, flow: Flow, *, asks_guards: bool = True) -> None:
         self._flow = flow
+        self._asks_guards = asks_guards
         self._known: dict[tuple[State, str], frozenset[State] | None] = {}
 
     def judged(self, record: Record, line: L.Line) -> list[tuple[str, str]]:
@@ -66,6 +72,8 @@ class Relation:
         targets = self._targets(record.state, event)
         if targets is not None:
             return line.state in targets
+        if not self._asks_guards:
+            return True
         results = dict(record.results)
         if isinstance(line, L.Completed):
             results[line.step] = line.result

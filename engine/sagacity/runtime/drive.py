@@ -15,6 +15,8 @@ from sagacity.decide.finish import Images, check_restores, finish, needs_check, 
 from sagacity.decide.forward import advance
 from sagacity.decide.outcomes import SUSPECT, interrupted, settle
 from sagacity.errors import HistoryLost, StepError, StoreError, StoreUnavailable
+from sagacity.invariants.broken import Violated
+from sagacity.invariants.locks import i21_holds
 from sagacity.model import lines as L
 from sagacity.model.canonical import Json, storable
 from sagacity.model.outcome import NotTried, Outcome
@@ -289,6 +291,8 @@ class Drive:
 
     async def _commit(self, *, release: bool = False, optimistic: bool = False) -> Ack:
         """Write the draft; what follows builds on it."""
+        if any(line.kind == L.Granted.kind for line in self.draft.lines):
+            self._assert_held(self._states)
         unit = self._unit(release=release, optimistic=optimistic)
         guarded = guarded_rows(self._scope.participants, unit)
         if guarded:
@@ -298,6 +302,16 @@ class Drive:
         await self._written(unit, ack)
         return ack
 
+    def _assert_held(self, objects: Mapping[str, ObjectState]) -> None:
+        """I21: what the saga says that it holds, it holds alone, as far as these objects tell.
+
+        Raises:
+            Violated: it does not; it stops here, before it does anything under that lock.
+        """
+        why = i21_holds(self.draft.record, objects)
+        if why is not None:
+            raise Violated("I21", why)
+
     async def _written(self, unit: Unit, ack: Ack) -> None:
         """Go on from what now stands in the store."""
         self._start = None
@@ -306,6 +320,8 @@ class Drive:
         if unit.posts:
             self._bench.posted()
         record = self.draft.record
+        if unit.optimistic:
+            self._assert_held(ack.objects)
         locked = {lock.object for lock in unit.admit}
         self._states.update({n: s for n, s in ack.objects.items() if n in locked})
         if unit.admit and not unit.optimistic:

@@ -19,6 +19,7 @@ from sagacity.definition.external import External
 from sagacity.definition.flow import Flow
 from sagacity.errors import ConfigError, RefusedAct, StoreError, StoreUnavailable
 from sagacity.ids import IdSource, new_id
+from sagacity.invariants.broken import Violated
 from sagacity.model import lines as L
 from sagacity.model.canonical import storable
 from sagacity.model.record import Lane, Status
@@ -480,11 +481,16 @@ class Worker:
             claimed = Claimed(record=row.record, epoch=row.epoch, arrivals=row.arrivals, mail=())
             await self.store.rest(saga, self.id, claimed)
             return
-        why = storable(f"fault: {type(error).__name__}: {error}")
+        broken = isinstance(error, Violated)
+        why = storable(f"{error} (refused before it was written)" if broken else _fault(error))
         draft = Draft(self._scopes[row.record.definition], row.record, ())
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
+
+
+def _fault(error: BaseException) -> str:
+    return f"fault: {type(error).__name__}: {error}"
 
 
 def guarded_tables(participants: Mapping[str, Any]) -> tuple[OwnRow, ...]:

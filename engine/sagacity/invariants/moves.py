@@ -44,9 +44,11 @@ def i4_child_once(record: Record, line: L.ChildEnded) -> str | None:
     return None
 
 
-_AFTER_END = frozenset({L.ActRefused.kind, L.Erased.kind, L.ChildEnded.kind})
+_ALWAYS_TOLD = (L.ActRefused, L.ChildEnded, L.Adopted, L.Interrupted)
+"""Lines that move nothing: they may stand anywhere, also behind the end."""
+_AFTER_END = frozenset(kind.kind for kind in (*_ALWAYS_TOLD, L.Erased))
 _LEAVE_STUCK = frozenset(
-    kind.kind for kind in (L.Retried, L.CancelAsked, L.ActRefused, L.ChildEnded, L.Stuck, L.RollbackAsked)
+    kind.kind for kind in (*_ALWAYS_TOLD, L.Retried, L.CancelAsked, L.Stuck, L.RollbackAsked)
 )
 
 

@@ -481,16 +481,13 @@ class Worker:
             claimed = Claimed(record=row.record, epoch=row.epoch, arrivals=row.arrivals, mail=())
             await self.store.rest(saga, self.id, claimed)
             return
-        broken = isinstance(error, Violated)
-        why = storable(f"{error} (refused before it was written)" if broken else _fault(error))
+        why = storable(
+            str(error) if isinstance(error, Violated) else f"fault: {type(error).__name__}: {error}"
+        )
         draft = Draft(self._scopes[row.record.definition], row.record, ())
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
-
-
-def _fault(error: BaseException) -> str:
-    return f"fault: {type(error).__name__}: {error}"
 
 
 def guarded_tables(participants: Mapping[str, Any]) -> tuple[OwnRow, ...]:

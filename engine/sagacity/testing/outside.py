@@ -8,7 +8,7 @@ second effect, a refusal for good stays one, and what a probe calls not landed d
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from sagacity.definition.external import Call, External, Landed, NotLanded
 from sagacity.errors import Refused, Unavailable
@@ -43,11 +43,28 @@ class Landing:
     answer: Any = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One call of an effect that came in, in the ledger's own order.
+
+    Attributes:
+        outcome: landed: it changed something; refused: a definite no; void: there was nothing left to change.
+    """
+
+    at: float
+    external: str
+    call: str
+    key: str
+    undoes: str | None
+    outcome: Literal["landed", "refused", "void"]
+
+
 @dataclass(slots=True)
 class Ledger:
     """What all outside services together know.
 
     Attributes:
+        entries: every call of an effect, as it came in.
         landed: key → what happened under it, in order.
         undone: key of an effect → key of what took it back.
         barred: keys that may not land any more: their undo came first.
@@ -56,6 +73,7 @@ class Ledger:
         repeats: calls that came again under a known key.
     """
 
+    entries: list[Entry] = field(default_factory=list)
     landed: dict[str, Landing] = field(default_factory=dict)
     undone: dict[str, str] = field(default_factory=dict)
     barred: set[str] = field(default_factory=set)
@@ -187,25 +205,38 @@ class Services:
             key = f"{request.name}.{request.call.name} without a key, {self._keyless}"
         if key in ledger.landed:
             ledger.repeats += 1
+            self._note(request, key, "void")
             return ledger.landed[key].answer
-        if key in ledger.barred or request.number <= self._fenced.get(key, 0):
-            raise Refused(f"{request.name} does not take {key} any more")
-        if key in ledger.refused or request.refuse:
-            ledger.refused.setdefault(key, f"{request.name} says no")
-            raise Refused(ledger.refused[key])
         try:
+            if key in ledger.barred or request.number <= self._fenced.get(key, 0):
+                raise Refused(f"{request.name} does not take {key} any more")
+            if key in ledger.refused or request.refuse:
+                raise Refused(ledger.refused.setdefault(key, f"{request.name} says no"))
             answer = await self._answer(request)
         except Refused as no:
-            ledger.refused[key] = str(no)
+            ledger.refused.setdefault(key, str(no))
+            self._note(request, key, "refused")
             raise
         self._enter(request, key, answer)
         return answer
+
+    def _note(self, request: "_Request", key: str, outcome: Literal["landed", "refused", "void"]) -> None:
+        entry = Entry(
+            at=self._world.loop.time(),
+            external=request.name,
+            call=request.call.name,
+            key=key,
+            undoes=request.undoes or None,
+            outcome=outcome,
+        )
+        self.ledger.entries.append(entry)
 
     def _enter(self, request: "_Request", key: str, answer: Any) -> None:
         ledger, undoes = self.ledger, request.undoes or None
         if key in ledger.landed:
             ledger.doubled.append(key)
         empty = undoes is not None and undoes not in ledger.landed
+        self._note(request, key, "void" if empty else "landed")
         if undoes is not None and empty:
             ledger.barred.add(undoes)
         elif undoes is not None:

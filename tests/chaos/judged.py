@@ -1,0 +1,89 @@
+"""The judge at the database's side: it sees every batch the moment it is written, and the tables beside it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from sagacity.clock import Clock
+from sagacity.definition.flow import Flow
+from sagacity.invariants import Broken, Call, Judge
+from sagacity.model.unit import Batch, ChainHead, LogRow, ObjectState, Unit, Written
+from sagacity.store.base import OwnRow, RowImages
+from sagacity.store.memory import MemoryDatabase, MemoryStore
+from sagacity.testing.outside import Entry
+
+
+class JudgedStore(MemoryStore):
+    """The database, with a judge who is fed with all that is written, at once.
+
+    Attributes:
+        found: what was broken, in the order in which it was seen.
+        batches: how many were judged.
+    """
+
+    def __init__(self, database: MemoryDatabase, *, tenant: str, clock: Clock | None, flows: Mapping[str, Flow]) -> None:
+        super().__init__(database, tenant=tenant, lane="live", clock=clock)
+        pinned = {(name, flow.version): flow for name, flow in flows.items()}
+        self.judge = Judge(tenant=tenant, lane="live", flows=pinned)
+        self.found: list[Broken] = []
+        self.batches = 0
+
+    async def write(self, batch: Batch) -> Written:
+        written = await super().write(batch)
+        await self._judged(batch.rows)
+        return written
+
+    async def write_with_rows(
+        self,
+        *,
+        head: ChainHead,
+        worker: UUID,
+        saga: UUID,
+        rows: Sequence[OwnRow],
+        compose: Callable[[Mapping[str, RowImages]], Unit],
+    ) -> tuple[Written, ChainHead]:
+        made: list[Batch] = []
+
+        def composed(images: Mapping[str, RowImages]) -> Unit:
+            unit = compose(images)
+            made.append(self._batch_of(head, unit, worker))
+            return unit
+
+        answer = await super().write_with_rows(
+            head=head, worker=worker, saga=saga, rows=rows, compose=composed
+        )
+        await self._judged(made[-1].rows)
+        return answer
+
+    async def _judged(self, rows: Iterable[LogRow]) -> None:
+        """I5 and I6 after this very batch, for all that it touched; the judge's own rules for its lines."""
+        rows = tuple(rows)
+        self.batches += 1
+        self.found += self.judge.batch(rows)
+        sagas = {row.saga: await self.saga(row.saga) for row in rows}
+        stored = {saga: row.record for saga, row in sagas.items() if row is not None}
+        effects = {saga: await self.effects_of(saga) for saga, record in stored.items() if record.effects}
+        names = {lock.object for record in stored.values() for lock in record.locks}
+        names |= {row.object for row in rows if row.object is not None}
+        objects: dict[str, ObjectState] = await self.objects(sorted(names)) if names else {}
+        self.found += self.judge.tables(sagas=stored, effects=effects, objects=objects)
+
+    async def judge_whole(self, entries: Iterable[Entry]) -> list[Broken]:
+        """At the end: all tables, the outside's ledger, and what only the whole can tell."""
+        sagas = {row.record.id: row.record async for row in self.sagas_whole()}
+        objects = {state.object: state async for state in self.objects_whole()}
+        effects = {saga: await self.effects_of(saga) for saga in sagas}
+        found = self.judge.tables(sagas=sagas, effects=effects, objects=objects, whole=True)
+        found += self.judge.ledger(called(entry) for entry in entries)
+        return [*found, *self.judge.end()]
+
+
+def called(entry: Entry) -> Call:
+    """A line of the simulated ledger as the checker takes it."""
+    return Call(
+        external=entry.external,
+        call=entry.call,
+        key=entry.key,
+        outcome=entry.outcome,
+        undoes=entry.undoes,
+        at=f"{entry.at:.6f}",
+    )

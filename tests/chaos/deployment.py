@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from sagacity.definition.project import Project
-from sagacity.errors import Conflict, NotFound, RefusedAct
+from sagacity.errors import Conflict, NotFound, RefusedAct, StoreUnavailable
 from sagacity.model.record import Record, Status, WaitsFor
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.settings import WorkerSettings
@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 CALM = 40 * 60.0
 """Virtual second from which on nothing goes wrong any more: what lives then must end by itself (I12)."""
 
-_RATES = {"dies": 0.004, "freezes": 0.002, "cut": 0.02, "jumps": 0.02, ":no": 0.05}
+_RATES = {"dies": 0.004, "freezes": 0.002, ":cut": 0.02, ":jumps": 0.02, ":no": 0.05}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Play:
         )
 
     def _fill_tables(self, database: MemoryDatabase) -> None:
-        raw = database.raw
+        raw = self._raw = database.raw
         raw.execute("CREATE TABLE chaos_purses (id VARCHAR PRIMARY KEY, coins INTEGER NOT NULL)")
         raw.executemany("INSERT INTO chaos_purses VALUES (?, 100)", [(name,) for name in POTS])
 
@@ -161,13 +161,16 @@ class Play:
                     await self.sim.insist(lambda n=wait.signal, yes=yes: app.signal(saga, n or "", yes))
                 elif wait.signal is not None and (wait.signal != "called_off" or hit(0.1)):
                     await self.sim.insist(lambda n=wait.signal: app.signal(saga, n or "", {"count": 3}))
-        except (RefusedAct, NotFound, Conflict):
+        except (RefusedAct, NotFound, Conflict, StoreUnavailable):
             pass  # it has moved on since the clerk looked
 
     async def _all_ended(self) -> bool:
         counts = await self.sim.store.counts()
         ended = sum(number for status, number in counts.items() if status.final)
-        return self._started and ended == sum(counts.values())
+        [(asked,)] = self._raw.execute(
+            "SELECT count(*) FROM inbox WHERE NOT done AND kind IN ('start', 'rollback')"
+        )
+        return self._started and ended == sum(counts.values()) and not asked
 
     # --- all of it --------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sagacity.errors import StoreError
+from sagacity.errors import StoreError, StoreUnavailable
 from sagacity.ids import new_id
 from sagacity.model.unit import BatchRefused, HeadMoved, Loss
 from sagacity.store.base import Store
@@ -204,3 +204,21 @@ async def test_what_a_worker_owns_and_has_taken_is_what_it_holds(store: Store, d
     await store.hand_back(desk.worker, [saga.id])
     assert await store.held(desk.worker) == [read.id]
     assert await store.held((await bench(store)).worker) == []
+
+
+async def test_a_claim_that_comes_after_its_worker_was_taken_over_gets_nothing(
+    store: Store, other: Store, desk: Bench, clock: HandClock
+) -> None:
+    saga = await desk.begin()
+    start = start_message()
+    await store.put([start])
+    clock.pass_by(PAST_LEASE)
+    heir = await bench(other)
+    assert await other.take_over() == [desk.worker]
+    assert await store.claim(desk.worker, [FLOW], limit=10) == []
+    assert await store.reclaim(saga.id, desk.worker) is None
+    assert await store.claim_starts(desk.worker, [FLOW], limit=10) == []
+    with pytest.raises(StoreUnavailable):
+        await store.open_chain(desk.worker)
+    assert [claimed.record.id for claimed in await other.claim(heir.worker, [FLOW], limit=10)] == [saga.id]
+    assert await other.claim_starts(heir.worker, [FLOW], limit=10) == [start]

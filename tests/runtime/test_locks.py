@@ -199,3 +199,20 @@ async def test_a_late_lock_that_is_free_costs_only_a_commit(house: House) -> Non
         *("started", "locked", "intent", "completed", "locked", "granted", "completed"),
         *("applied", "applied", "committed"),
     ]
+
+
+async def test_a_cycle_with_a_rollback_in_it_is_broken_by_the_one_that_can_start_anew(house: House) -> None:
+    app = await house.open(Both)
+    await house.work()
+    first = await app.start(Both, {"name": "one", "first": "a", "then": "b"})
+    await all_committed([first])
+    gate = house.town.gate("depot.lend")
+    second = await app.start(Both, {"name": "two", "first": "a", "then": "b"})
+    await until(lambda: house.town.count("depot.lend") == 2)
+    rollback = await app.rollback(first.id, reason="not wanted")
+    await settled(app, rollback.id)
+    gate.set()
+    await all_committed([rollback, second])
+    restarted = [line.kind for line in await second.history()].count("restarted")
+    assert restarted == 1, "whoever is going back already cannot be sent back"
+    assert "act_refused" not in [line.kind for line in await app.history(rollback.id)]

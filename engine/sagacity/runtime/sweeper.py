@@ -110,8 +110,11 @@ class _Search:
 
 
 def _youngest(cycle: Sequence[Record]) -> Record | None:
-    """The victim; None where all are behind their point of no return, and an operator must act."""
-    able = [record for record in cycle if not record.pivoted]
+    """The victim; None where no one can start anew, and an operator must act.
+
+    Neither can who is behind the point of no return, nor who is going back, as a rollback is from the start.
+    """
+    able = [record for record in cycle if not (record.pivoted or record.backward)]
     return max(able, key=lambda record: (record.created_at, record.id), default=None)
 
 

@@ -94,6 +94,7 @@ class Worker:
         self._unsure = False
         self._judges_from = 0.0
         self._lease_ends = 0.0
+        self._idle: frozenset[UUID] = frozenset()
         self._failure: BaseException | None = None
 
     def _scope(self, flow: Flow, participants: Mapping[str, Any]) -> Scope:
@@ -273,6 +274,7 @@ class Worker:
         if not await self._prolonged():
             raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
         await self.time.sync()
+        await self._find_forgotten()
 
     async def _prolonged(self) -> bool:
         # From before it was asked: the database counts from later on, so the lease is never over before this.
@@ -292,6 +294,17 @@ class Worker:
             return self._leased or await self._prolonged()
         except StoreUnavailable:
             return False
+
+    async def _find_forgotten(self) -> None:
+        """Hand back what this worker owns and has not in hand, seen so twice in a row.
+
+        It comes from a claim that was done after its answer had been given up.
+        """
+        idle = frozenset(await self.store.held(self.id)) - set(self._drives)
+        self._owed |= idle & self._idle
+        self._idle = idle - self._owed
+        if self._owed:
+            self.poke()
 
     async def _listen(self) -> None:
         async def heard() -> None:

@@ -161,7 +161,8 @@ class Store(Protocol):
         one's saga is begun in the worker's.
 
         By done flag and SKIP LOCKED, without a cursor: a row that is committed late is not passed over.
-        Each is given to one worker only, until that worker is dead (`take_over`) or gives it back.
+        Each is given to one worker only, until that worker is dead (`take_over`) or gives it back. A worker
+        that was taken over gets none, however late its call comes.
         """
 
     async def mail(self, sagas: Sequence[UUID]) -> dict[UUID, tuple[Message, ...]]:
@@ -173,7 +174,11 @@ class Store(Protocol):
         """Enter a worker and give it a chain of its own: an idle one, fenced (epoch + 1), or a new one."""
 
     async def open_chain(self, worker: UUID) -> ChainHead:
-        """One more chain for the same worker."""
+        """One more chain for the same worker.
+
+        Raises:
+            StoreUnavailable: it was taken over.
+        """
 
     async def heartbeat(self, worker: UUID, lease: timedelta) -> bool:
         """Prolong the lease to `now + lease`. False: it had run out and was taken over; stop writing."""
@@ -218,14 +223,15 @@ class Store(Protocol):
         Not paused ones. Where `definitions` has versions, sagas that are not over are left to a worker that
         has theirs. With their unread mail, read after the arrivals, so that the bells count as
         answered (`heard = arrivals`; the mail itself stays unread until a unit consumes it). `wake_at` is
-        null while owned. SKIP LOCKED; oldest due first, then the rung ones by id.
+        null while owned. SKIP LOCKED; oldest due first, then the rung ones by id. A worker that was taken
+        over gets none, however late its call comes.
         """
 
     async def unserved(self, definitions: Mapping[str, int]) -> set[tuple[str, int]]:
         """(name, version) of sagas that `claim` would give but for their version, and no live worker has."""
 
     async def reclaim(self, saga: UUID, worker: UUID) -> Claimed | None:
-        """That very saga if nobody owns it, due or not, for a worker that knows why; else None."""
+        """That very saga if nobody owns it, due or not, for a living worker that knows why; else None."""
 
     async def reload(self, saga: UUID, worker: UUID, epoch: int) -> Claimed | None:
         """An owned saga read again (record, arrivals, mail); None if the lease is gone."""

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, insert, not_, or_, select, update
 
-from sagacity.errors import StoreError
+from sagacity.errors import StoreError, StoreUnavailable
 from sagacity.model.record import FINAL
 from sagacity.model.unit import ChainHead, Claimed, HeadMoved, WorkerInfo
 from sagacity.store import inbox, schema
@@ -53,7 +53,10 @@ def open_chain(conn: Connection, scope: Scope, worker: UUID) -> ChainHead:
 
     Raises:
         IntegrityError: two made the same new chain: try again.
+        StoreUnavailable: the worker was taken over.
     """
+    if not is_alive(conn, scope, worker):
+        raise StoreUnavailable(f"worker {worker} was taken for dead: it gets no chain")
     idle = (
         select(_CHAIN.c.id)
         .where(scope.of(_CHAIN), _CHAIN.c.owner.is_(None))
@@ -99,6 +102,16 @@ def _fenced(
     if row is None:
         raise StoreError(f"no chain {chain} in tenant {scope.tenant!r}, lane {scope.lane!r}")
     return head_of(row)
+
+
+def is_alive(conn: Connection, scope: Scope, worker: UUID) -> bool:
+    """Whether the worker is registered and was not taken over; it stays so until this transaction ends.
+
+    Without it a claim that comes late (a frozen process, a slow line) would give a saga to somebody whom
+    nobody takes over again.
+    """
+    row = select(_WORKER.c.id).where(scope.of(_WORKER), _WORKER.c.id == worker, _WORKER.c.alive)
+    return conn.scalar(row.with_for_update(read=True)) is not None
 
 
 def heartbeat(conn: Connection, scope: Scope, worker: UUID, lease: timedelta, *, now: Now) -> bool:
@@ -177,7 +190,9 @@ def workers(conn: Connection, scope: Scope, *, now: Now) -> list[WorkerInfo]:
 def claim(
     conn: Connection, scope: Scope, worker: UUID, definitions: Served, *, limit: int, now: Now
 ) -> list[Claimed]:
-    """Sagas that nobody owns and that are due or rung, now owned by `worker`."""
+    """Sagas that nobody owns and that are due or rung, now owned by `worker`; none where it is dead."""
+    if not is_alive(conn, scope, worker):
+        return []
     free = select(_SAGA.c.id, _SAGA.c.heard).where(scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused)
     if isinstance(definitions, Mapping):
         own = or_(false(), *(_is(n, v) for n, v in definitions.items()))
@@ -242,7 +257,9 @@ def _taking(scope: Scope, worker: UUID) -> Any:
 
 
 def reclaim(conn: Connection, scope: Scope, saga: UUID, worker: UUID) -> Claimed | None:
-    """That very saga, if nobody owns it."""
+    """That very saga, if nobody owns it and the worker lives."""
+    if not is_alive(conn, scope, worker):
+        return None
     rows = list(conn.execute(_taking(scope, worker).where(_SAGA.c.id == saga)))
     return next(iter(_with_mail(conn, scope, rows)), None)
 

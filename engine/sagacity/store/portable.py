@@ -125,9 +125,12 @@ class PortableStore(ABC):
         return await self._lease(lambda conn: inbox.ring(conn, self._scope, limit=limit))
 
     async def claim_starts(self, worker: UUID, definitions: Served, *, limit: int) -> list[Message]:
-        return await self._lease(
-            lambda conn: inbox.claim_starts(conn, self._scope, worker, definitions, limit=limit)
-        )
+        def work(conn: Connection) -> list[Message]:
+            if not claims.is_alive(conn, self._scope, worker):
+                return []
+            return inbox.claim_starts(conn, self._scope, worker, definitions, limit=limit)
+
+        return await self._lease(work)
 
     async def mail(self, sagas: Sequence[UUID]) -> dict[UUID, tuple[Message, ...]]:
         return await self._read(lambda conn: inbox.mail(conn, self._scope, sagas))

@@ -107,6 +107,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
     Attributes:
         buried: what dead processes would have run; kept, so that nothing of theirs is collected, and so
             runs a `finally`, before the end.
+        faults: what asyncio would have logged: errors of callbacks, and of tasks that nobody awaited.
         turns: callbacks run so far.
     """
 
@@ -123,11 +124,16 @@ class SimulatedLoop(base_events.BaseEventLoop):
         self._world = copy_context()
         self.faults: list[dict[str, Any]] = []
         self.set_task_factory(self._made)
-        self.set_exception_handler(lambda _, context: self.faults.append(context))
+        self.set_exception_handler(self._noted)
 
     def time(self) -> float:
         """Virtual seconds."""
         return self._now
+
+    def _noted(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A future that failed and that nobody awaits any more: whoever did is dead.
+        if "task" in context or "future" not in context:
+            self.faults.append(context)
 
     # --- one turn -----------------------------------------------------------------------------------
 

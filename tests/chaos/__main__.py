@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS: dict[str, tuple[str, str]] = {
+    "T3": ("t03", "deterministic simulation: 4 workers, 12 sagas, faults of store, network, clock and crash"),
+    "T4": ("t04", "a crash before and after every call through a port, and a second one in recovery"),
     "T7": ("t07", "workers that sleep past their lease and wake up"),
     "T9": ("t09", "backends of the server terminated and killed"),
     "T11": ("t11", "connections cut at each byte, reset, starved and silenced"),

@@ -3,22 +3,19 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from uuid import UUID
 
 from sagacity.definition.project import Project
-from sagacity.errors import Conflict, NotFound, RefusedAct, StoreUnavailable
-from sagacity.model.record import Record, Status, WaitsFor
-from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.store.memory import MemoryDatabase
 from sagacity.testing.chance import Chance, decided
-from sagacity.testing.clock import NOON
 from sagacity.testing.faults import Faults
 from sagacity.testing.loop import Process
-from sagacity.testing.simulation import SimulatedClock, Simulation
+from sagacity.testing.simulation import Simulation
 from tests.chaos.flows import FAMILY
 from tests.chaos.judged import JudgedStore
-from tests.chaos.town import POTS, Pot, Purse, metadata
+from tests.chaos.people import People
+from tests.chaos.town import POTS, Pot, Purse
 
 WORKERS = 4
 SAGAS = 12
@@ -26,7 +23,7 @@ HOUR = timedelta(hours=1)
 CALM = 40 * 60.0
 """Virtual second from which on nothing goes wrong any more: what lives then must end by itself (I12)."""
 
-_RATES = {"dies": 0.004, "freezes": 0.002, ":cut": 0.02, ":jumps": 0.02, ":no": 0.05}
+_RATES = {":dies": 0.003, ":freezes": 0.002, ":cut": 0.02, ":jumps": 0.02, ":no": 0.05}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +71,7 @@ class Play:
             reached=self._reached,
         )
         self.store = JudgedStore(database, tenant="main", clock=self.sim.clock, flows=project.flows)
+        self.people = People(self.sim, self.chance, calm=CALM)
         self.result = Result(seed=seed)
         self._fill_tables(database)
 
@@ -117,52 +115,12 @@ class Play:
                 elif kind == "dies":
                     machine.process.kill()
 
-    # --- what people do -------------------------------------------------------------------------------
-
-    async def _start_all(self, app: Orchestrator) -> None:
-        for n in range(SAGAS):
-            flow = self.chance.pick(FAMILY)
-            pot, other = self._two_pots()
-            asked: dict[str, Any] = {"name": f"s{n}", "pot": pot, "other": other}
-            asked["amount"] = 1 + self.chance.below(20)
-            await self.sim.insist(lambda flow=flow, asked=asked: app.start(flow, asked))
-            if self.chance.hit(0.4):
-                await self.sim.sleep(timedelta(seconds=self.chance.between(0, 400)))
-
-    def _two_pots(self) -> tuple[str, str]:
-        # Half of them on the first two pots, so that there is something to wait for.
-        among = POTS if self.chance.hit(0.5) else POTS[:2]
-        first = self.chance.below(len(among))
-        second = (first + 1 + self.chance.below(len(among) - 1)) % len(among)
-        return among[first], among[second]
-
-    async def _clerk(self, app: Orchestrator) -> None:
-        """Signals, approves, cancels, retries and rolls back, as people do who do not know what is going on."""
+    async def _clerk(self) -> None:
         while not await self._all_ended():
             await self.sim.sleep(timedelta(seconds=self.chance.between(20, 60)))
             rows = [row async for row in self.store.sagas_whole()]
             for row in rows:
-                await self._act_on(app, row.record)
-
-    async def _act_on(self, app: Orchestrator, record: Record) -> None:
-        calm = self.sim.seconds >= CALM
-        saga, hit = record.id, self.chance.hit
-        try:
-            if record.status is Status.STUCK:
-                await self.sim.insist(lambda: app.retry(saga, reason="try again"))
-            elif record.status is Status.COMMITTED and not record.rolls_back and record.parent is None:
-                if not calm and hit(0.02):
-                    await self.sim.insist(lambda: app.rollback(saga, reason="take it back", accept_remaining=True))
-            elif not record.status.final and not calm and hit(0.01):
-                await self.sim.insist(lambda: app.cancel(saga, reason="not wanted"))
-            for wait in record.waits if hit(0.5) or calm else ():
-                if wait.kind is WaitsFor.APPROVAL:
-                    yes = {"approved": hit(0.7)}
-                    await self.sim.insist(lambda n=wait.signal, yes=yes: app.signal(saga, n or "", yes))
-                elif wait.signal is not None and (wait.signal != "called_off" or hit(0.1)):
-                    await self.sim.insist(lambda n=wait.signal: app.signal(saga, n or "", {"count": 3}))
-        except (RefusedAct, NotFound, Conflict, StoreUnavailable):
-            pass  # it has moved on since the clerk looked
+                await self.people.look_at(row.record)
 
     async def _all_ended(self) -> bool:
         counts = await self.sim.store.counts()
@@ -179,14 +137,13 @@ class Play:
         for n in range(WORKERS):
             skew = timedelta(seconds=self.chance.between(-3600, 3600))
             self.sim.worker(f"w{n}", skew=skew, inner=self.store)
-        app = self.sim.client()
-        people = [self.sim.loop.create_task(self._nemesis())]
-        clerk = self.sim.loop.create_task(self._clerk(app))
-        await self._start_all(app)
+        nemesis = self.sim.loop.create_task(self._nemesis())
+        clerk = self.sim.loop.create_task(self._clerk())
+        await self.people.start(SAGAS)
         self._started = True
         while self.sim.seconds < HOUR.total_seconds() and not clerk.done():
             await self.sim.sleep(timedelta(seconds=30))
-        for task in (*people, clerk):
+        for task in (nemesis, clerk):
             task.cancel()
         if clerk.done() and not clerk.cancelled() and (error := clerk.exception()) is not None:
             raise error
@@ -211,21 +168,27 @@ class Play:
         result, ledger = self.result, self.sim.services.ledger
         wrong = [str(broken) for broken in self.store.found]
         wrong += [str(broken) for broken in await self.store.judge_whole(ledger.entries)]
+        stored = {UUID(id) for (id,) in self._raw.execute("SELECT id FROM inbox")}
+        wrong += [str(broken) for broken in self.store.judge.history(self.people.history, stored=stored)]
         wrong += [f"I16: a second effect under {key}" for key in ledger.doubled]
         wrong += [f"a process ended with {error!r}" for error in self.sim.broken]
         wrong += [f"a task was left with {fault}" for fault in self.sim.loop.faults]
-        async for row in self.store.sagas_whole():
-            record = row.record
-            result.ends[record.status.value] = result.ends.get(record.status.value, 0) + 1
-            if not record.status.final:
-                wrong.append(f"I12: {record.definition} {record.key} is {record.status.value}: {record.reason}")
-            elif row.owner is not None:
-                wrong.append(f"{record.definition} {record.key} is over and still owned")
-        if ended:
-            wrong += [f"I24: {lock.object} is still locked by {lock.saga}" for lock in await self.store.locks()]
-        else:
-            wrong.append("I12: an hour is over and not everything has ended")
+        wrong += await self._left_over(ended)
         result.wrong = list(dict.fromkeys(wrong))
+
+    async def _left_over(self, ended: bool) -> list[str]:
+        """I12, I24: what should have ended, and what an end should have freed."""
+        wrong = [] if ended else ["I12: an hour is over and not everything has ended"]
+        async for row in self.store.sagas_whole():
+            record, ends = row.record, self.result.ends
+            where = f"{record.definition} {record.key}"
+            ends[record.status.value] = ends.get(record.status.value, 0) + 1
+            if not record.status.final:
+                wrong.append(f"I12: {where} is {record.status.value}: {record.reason}")
+            elif row.owner is not None:
+                wrong.append(f"I12: {where} is over and still owned")
+        locks = await self.store.locks() if ended else ()
+        return wrong + [f"I24: {lock.object} is still locked by {lock.saga}" for lock in locks]
 
 
 def project_of_town() -> Project:
@@ -242,26 +205,32 @@ def play(seed: int, database: MemoryDatabase, *, off: Collection[str] = ()) -> R
         return game.run()
 
 
-def shrunk(result: Result, database: MemoryDatabase, *, tries: int = 200) -> tuple[Result, list[str]]:
-    """Leave faults out, first whole points and then single ones, as long as it still goes wrong.
+def shrunk(result: Result, database: MemoryDatabase, *, tries: int = 80) -> tuple[Result, list[str]]:
+    """Leave faults out, whole points first and then single ones, as long as it still goes wrong.
+
+    Many at once, then half as many, down to one at a time (delta debugging).
 
     Returns:
         The last failing play, and what was left out in it.
     """
     off: list[str] = []
-    for candidates in (_points(result.fired), None):
-        for name in candidates if candidates is not None else list(result.fired):
-            tries -= 1
-            if tries < 0:
-                return result, off
-            again = play(result.seed, database, off=[*off, name])
-            if again.wrong:
-                result, off = again, [*off, name]
+    for names in (_points, list):
+        size = max(1, len(names(result.fired)) // 2)
+        while size:
+            first = 0
+            while first < len(left := names(result.fired)):
+                tries -= 1
+                if tries < 0:
+                    return result, off
+                some = left[first : first + size]
+                again = play(result.seed, database, off=[*off, *some])
+                if again.wrong:
+                    result, off = again, [*off, *some]
+                else:
+                    first += size
+            size //= 2
     return result, off
 
 
 def _points(fired: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name.rpartition("#")[0] for name in fired))
-
-
-__all__ = ["NOON", "Play", "Result", "SimulatedClock", "metadata", "play", "shrunk"]

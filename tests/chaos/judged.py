@@ -1,15 +1,30 @@
-"""The judge at the database's side: it sees every batch the moment it is written, and the tables beside it."""
+"""The judge at the database's side: it sees every batch as it is written, and the tables beside it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from sagacity.clock import Clock
 from sagacity.definition.flow import Flow
 from sagacity.invariants import Broken, Call, Judge
+from sagacity.model.record import Effect, Record
 from sagacity.model.unit import Batch, ChainHead, LogRow, ObjectState, Unit, Written
+from sagacity.store import schema
 from sagacity.store.base import OwnRow, RowImages
 from sagacity.store.memory import MemoryDatabase, MemoryStore
+from sagacity.store.rows import effect_of, object_of, record_of
 from sagacity.testing.outside import Entry
+
+_IDS: sa.BindParameter[object] = sa.bindparam("ids", expanding=True)
+_SAGAS = sa.select(schema.saga).where(schema.saga.c.id.in_(_IDS))
+_EFFECTS = (
+    sa.select(schema.compensation)
+    .where(schema.compensation.c.saga.in_(_IDS))
+    .order_by(schema.compensation.c.saga, schema.compensation.c.n)
+)
+_OBJECTS = sa.select(schema.object).where(schema.object.c.object.in_(_IDS))
+"""One database holds one tenant in a simulation; statements are made once, for making them costs most."""
 
 
 class JudgedStore(MemoryStore):
@@ -20,7 +35,9 @@ class JudgedStore(MemoryStore):
         batches: how many were judged.
     """
 
-    def __init__(self, database: MemoryDatabase, *, tenant: str, clock: Clock | None, flows: Mapping[str, Flow]) -> None:
+    def __init__(
+        self, database: MemoryDatabase, *, tenant: str, clock: Clock | None, flows: Mapping[str, Flow]
+    ) -> None:
         super().__init__(database, tenant=tenant, lane="live", clock=clock)
         pinned = {(name, flow.version): flow for name, flow in flows.items()}
         self.judge = Judge(tenant=tenant, lane="live", flows=pinned)
@@ -59,13 +76,8 @@ class JudgedStore(MemoryStore):
         rows = tuple(rows)
         self.batches += 1
         self.found += self.judge.batch(rows)
-        sagas = {row.saga: await self.saga(row.saga) for row in rows}
-        stored = {saga: row.record for saga, row in sagas.items() if row is not None}
-        effects = {saga: await self.effects_of(saga) for saga, record in stored.items() if record.effects}
-        names = {lock.object for record in stored.values() for lock in record.locks}
-        names |= {row.object for row in rows if row.object is not None}
-        objects: dict[str, ObjectState] = await self.objects(sorted(names)) if names else {}
-        self.found += self.judge.tables(sagas=stored, effects=effects, objects=objects)
+        sagas, effects, objects = await self._read(lambda conn: _stored(conn, rows))
+        self.found += self.judge.tables(sagas=sagas, effects=effects, objects=objects)
 
     async def judge_whole(self, entries: Iterable[Entry]) -> list[Broken]:
         """At the end: all tables, the outside's ledger, and what only the whole can tell."""
@@ -75,6 +87,22 @@ class JudgedStore(MemoryStore):
         found = self.judge.tables(sagas=sagas, effects=effects, objects=objects, whole=True)
         found += self.judge.ledger(called(entry) for entry in entries)
         return [*found, *self.judge.end()]
+
+
+def _stored(
+    conn: sa.Connection, rows: Iterable[LogRow]
+) -> tuple[dict[UUID, Record], dict[UUID, list[Effect]], dict[str, ObjectState]]:
+    """What stands in the tables of all that these lines are about."""
+    rows = tuple(rows)
+    ids = sorted({row.saga for row in rows})
+    sagas = {row.id: record_of(row) for row in conn.execute(_SAGAS, {"ids": ids})}
+    effects: dict[UUID, list[Effect]] = {saga: [] for saga in sagas}
+    for row in conn.execute(_EFFECTS, {"ids": ids}):
+        effects[row.saga].append(effect_of(row))
+    names = {lock.object for record in sagas.values() for lock in record.locks}
+    names |= {row.object for row in rows if row.object is not None}
+    found = conn.execute(_OBJECTS, {"ids": sorted(names)}) if names else ()
+    return sagas, effects, {row.object: object_of(row) for row in found}
 
 
 def called(entry: Entry) -> Call:

@@ -7,6 +7,7 @@ the hot row stays narrow and a new field of the record needs no new column.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, get_type_hints, overload
 from uuid import UUID
@@ -45,12 +46,18 @@ class Scope(NamedTuple):
 
     def of(self, table: Table) -> ColumnElement[bool]:
         """The condition that every query on `table` carries."""
-        return and_(table.c.tenant == self.tenant, table.c.lane == self.lane)
+        return _of(self, table)
 
     @property
     def values(self) -> Values:
         """The first two columns of every inserted row."""
         return {"tenant": self.tenant, "lane": self.lane}
+
+
+@lru_cache(maxsize=1024)
+def _of(scope: Scope, table: Table) -> ColumnElement[bool]:
+    # Conditions never change once they are made; making one costs as much as a small query.
+    return and_(table.c.tenant == scope.tenant, table.c.lane == scope.lane)
 
 
 # --- sagas ------------------------------------------------------------------------------------------

@@ -300,9 +300,11 @@ class Simulation:
 
     async def _played(self, story: Coroutine[Any, Any, T]) -> T:
         answer = await story
-        self._ending = True
+        self._ending, self.reached = True, None
         for machine in self.machines.values():
-            if machine.worker is not None and not machine.process.frozen:
+            if machine.process.frozen:
+                machine.process.kill()
+            elif machine.worker is not None:
                 stop = machine.worker.stop()
                 await machine.process.begin(stop, name=f"stop {machine.name}")
         await asyncio.gather(*self._supervisors)

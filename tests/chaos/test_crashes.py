@@ -1,0 +1,27 @@
+"""T4 in the gate: every way through the reference flows survives a death at each of its calls, and a second."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sagacity.store.memory import MemoryDatabase
+from tests.chaos import t04
+from tests.chaos.crashes import SCENARIOS
+
+PARTS = 3
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[MemoryDatabase]:
+    database = MemoryDatabase()
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("number", range(len(SCENARIOS)), ids=[s.name for s in SCENARIOS])
+def test_a_death_at_any_call_changes_no_end(number: int, part: int, database: MemoryDatabase) -> None:
+    swept = t04.swept(number, database, second=t04.SECOND, part=(part, PARTS))
+    assert swept.wrong == []
+    assert swept.died == swept.points > 20
+    assert swept.twice > swept.points // 2

@@ -9,7 +9,7 @@ from tests.chaos import deployment, t03
 from tests.chaos.deployment import Result, shrunk
 
 SEEDS = t03.SHORT
-EACH = 20
+EACH = 10
 
 
 @pytest.fixture(scope="module")

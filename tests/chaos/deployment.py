@@ -12,7 +12,7 @@ from sagacity.testing.chance import Chance, decided
 from sagacity.testing.faults import Faults
 from sagacity.testing.loop import Process
 from sagacity.testing.simulation import Simulation
-from tests.chaos.flows import FAMILY
+from tests.chaos.family import FAMILY
 from tests.chaos.judged import JudgedStore
 from tests.chaos.people import People
 from tests.chaos.town import POTS, Pot, Purse

@@ -11,7 +11,7 @@ from sagacity.model.record import Record, Status, Wait, WaitsFor
 from sagacity.orchestrator import Orchestrator
 from sagacity.testing.chance import Chance
 from sagacity.testing.simulation import Simulation
-from tests.chaos.flows import FAMILY
+from tests.chaos.family import FAMILY
 from tests.chaos.town import POTS
 
 

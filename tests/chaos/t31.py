@@ -41,6 +41,7 @@ def _seeds(count: int) -> tuple[str, ...]:
 SIMULATED = _seeds(40)
 LOG = _suite("tests/contract/test_log.py", "-k", "sqlite")
 CHAIN = _suite("tests/unit/test_chain.py")
+PLACES = _suite("tests/contract/test_locks.py", "-k", "sqlite")
 INBOX = _suite("tests/contract/test_inbox.py", "-k", "sqlite")
 BATCHES = _suite("tests/contract/test_batch.py", "-k", "sqlite")
 WORKERS = _suite("tests/contract/test_workers.py", "tests/contract/test_losses.py", "-k", "sqlite")
@@ -61,7 +62,7 @@ HUNTERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "completed-twice": (DECIDING, SIMULATED),
     "unique-index-dropped": (INBOX,),
     "memo-not-stored": (SIMULATED, BATCHES),
-    "object-state-not-stored": (BATCHES, SIMULATED),
+    "object-state-not-stored": (PLACES, SIMULATED),
     "line-forgotten": (SIMULATED, RUNNING),
     "ack-before-commit": (COMMITTING, SIMULATED),
     "unknown-taken-for-landed": (COMMITTING, SIMULATED),

@@ -121,6 +121,13 @@ async def test_a_change_and_a_free_of_one_object_go_together(store: Store, desk:
     assert await store.objects(["a:1"]) == written.objects
 
 
+async def test_a_changed_object_has_its_newest_state(store: Store, desk: Bench) -> None:
+    for version in (1, 2, 3):
+        await desk.begin(changes=(change("a:1", version, f'{{"n":{version}0}}'),))
+        (state,) = (await store.objects(["a:1"])).values()
+        assert (state.version, state.state) == (version, f'{{"n":{version}0}}')
+
+
 async def test_places_do_not_touch_state_nor_version(store: Store, desk: Bench) -> None:
     await desk.begin(changes=(change("a:1", 1),))
     await desk.begin(admit=(lock("a:1"),))

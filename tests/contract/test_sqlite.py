@@ -138,6 +138,19 @@ async def test_a_database_in_memory_is_refused_unless_loss_is_accepted() -> None
     await store.close()
 
 
+async def test_a_connection_that_does_not_flush_is_refused(path: Path) -> None:
+    store = open_store(f"sqlite:///{path}")
+
+    def careless(raw: Any, _record: Any) -> None:
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA synchronous = NORMAL")
+
+    cast(Any, store)._set_up = careless
+    with pytest.raises(UnsafeSettings, match="synchronous=1 here: acknowledged commits could be lost"):
+        await store.open()
+    await store.close()
+
+
 @pytest.mark.parametrize("url", ["mysql://x/y", "no url", "sqlite", "", "oracle:///x"])
 def test_other_urls_are_refused_with_those_that_work(url: str) -> None:
     with pytest.raises(ConfigError, match="sqlite:///FILE or postgresql://"):

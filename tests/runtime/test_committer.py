@@ -2,17 +2,22 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from sagacity.decide.begin import begin, start_message
+from sagacity.decide.draft import Draft, Scope
 from sagacity.errors import HistoryLost, StoreError, StoreUnavailable
 from sagacity.ids import new_id
+from sagacity.model import lines as L
+from sagacity.model.canonical import canonical
 from sagacity.model.record import Status
-from sagacity.model.unit import Batch, ChainHead, OutcomeUnknown, Written
-from sagacity.runtime.committer import Committer, Lost
-from sagacity.testing import PATIENCE, until
+from sagacity.model.unit import Batch, ChainHead, OutcomeUnknown, WorkerInfo, Written
+from sagacity.runtime.committer import Ack, Committer, Lost
+from sagacity.testing import NOON, PATIENCE, until
 from tests.runtime.conftest import House
 from tests.runtime.flows import Errand, Fill
 from tests.runtime.test_own_tables import BUY, Buy, coins, engine
@@ -50,6 +55,37 @@ async def test_an_error_that_names_nobody_fails_only_who_causes_it(house: House)
     app.store.write = write  # type: ignore[method-assign]
     await app.retry("n7")
     await until(lambda: over(house, "n7"))
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+async def test_a_member_that_loses_is_told_and_the_others_are_written(house: House, place: int) -> None:
+    app = await house.open(Fill)
+    flow = app.project.flows["Fill"]
+    scope = Scope(flow=flow, participants={}, tenant=app.store.tenant, lane=app.store.lane)
+    worker = WorkerInfo(
+        id=new_id(), name="w", definitions={}, started_at=NOON, lease_until=NOON + timedelta(days=1)
+    )
+    head = await app.store.register(worker)
+    committer = Committer(
+        app.store, worker=worker.id, head=head, clock=app._clock, batch=10, freed=lambda sagas: None
+    )
+    task = asyncio.create_task(committer.run())
+    messages = [
+        start_message(flow, saga=new_id(), key=f"k{n}", data=canonical({"name": f"n{n}"}), now=NOON)
+        for n in range(8)
+    ]
+    drafts = [begin(scope, message, now=NOON) for message in messages]
+    units = [draft.unit(epoch=1, release=True) for draft in drafts]
+    gone = drafts[place].record
+    stale = Draft(scope, replace(gone, revision=4, seq=4), ())
+    stale.add(L.CancelAsked(reason="gone", actor=None, message=None, at=NOON))
+    units[place] = stale.unit(epoch=9, release=True)
+    answers = await asyncio.gather(*map(committer.submit, units), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Lost if n == place else Ack for n in range(8)]
+    rows = [await app.store.saga(unit.saga) for unit in units]
+    assert [row is not None for row in rows] == [n != place for n in range(8)]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def over(house: House, key: str) -> bool:

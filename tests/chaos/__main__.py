@@ -20,6 +20,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "T20": ("t20", "group commit: bad members, kills from buffer to ack, no ack before the flush"),
     "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
+    "stores": ("stores", "random batches through both stores: the same answers, the same rows"),
     "T31": ("t31", "the test of the tests: bugs planted on purpose, and who finds them"),
 }
 """Name → the module below `tests.chaos`, and what it is about."""
@@ -44,7 +45,7 @@ class Options:
 
 def parsed(arguments: Sequence[str]) -> tuple[str, Options]:
     """The test's name and its options."""
-    titles = "\n".join(f"  {name:<4} {title}" for name, (_, title) in TESTS.items())
+    titles = "\n".join(f"  {name:<6} {title}" for name, (_, title) in TESTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description=__doc__,

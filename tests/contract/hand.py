@@ -100,9 +100,12 @@ def _plain(answer: Any) -> Any:
 class Hand:
     """Does random things, most of them sensible, and remembers what it needs to be so."""
 
-    def __init__(self, pair: Pair, clock: HandClock, seed: int, *, weights: Sequence[int] = MIXED) -> None:
+    def __init__(
+        self, pair: Pair, clock: HandClock, seed: int, *, weights: Sequence[int] = MIXED, keys: int = 12
+    ) -> None:
         self.pair, self.clock, self.chance = pair, clock, random.Random(seed)
         self.weights = weights
+        self.keys = keys
         self.batches = 0
         self.heads: dict[UUID, ChainHead] = {}
         self.owned: dict[UUID, tuple[UUID, Claimed]] = {}
@@ -181,7 +184,7 @@ class Hand:
             return self.chance.choice(self.mail)
         id = self.id()
         if start or (start is None and self.sometimes(0.4)) or not self.sagas:
-            key, request = f"k{self.chance.randrange(12)}", f"r{self.chance.randrange(2)}"
+            key, request = f"k{self.chance.randrange(self.keys)}", f"r{self.chance.randrange(2)}"
             return Message(
                 id=id,
                 kind="start",

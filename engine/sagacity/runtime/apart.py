@@ -96,6 +96,15 @@ class Apart:
             return Ack(arrivals=written.arrivals.get(saga), objects=written.objects), head
 
 
+def guarded_tables(registry: Registry) -> tuple[OwnRow, ...]:
+    """The user's tables that ask for a guard, by type."""
+    return tuple(
+        OwnRow(object=f"{name}:", table=cls.table, key=cls.key or "id")
+        for name, cls in sorted(registry.items())
+        if cls.table is not None and cls.guarded
+    )
+
+
 def guarded_rows(registry: Registry, unit: Unit) -> tuple[OwnRow, ...]:
     """Rows of guarded tables that the unit locks: touching them stops a writer in flight."""
     found: list[OwnRow] = []

@@ -26,7 +26,7 @@ from sagacity.model.record import Lane, Status
 from sagacity.model.unit import Claimed, Message, WorkerInfo
 from sagacity.runtime import externals as outside
 from sagacity.runtime.anchoring import Anchoring
-from sagacity.runtime.apart import Apart
+from sagacity.runtime.apart import Apart, guarded_tables
 from sagacity.runtime.committer import Committer, Lost
 from sagacity.runtime.drive import Drive
 from sagacity.runtime.executor import Executor
@@ -35,7 +35,7 @@ from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.short import Short, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
-from sagacity.store.base import OwnRow, Store
+from sagacity.store.base import Store
 from sagacity.telemetry import tell, traced
 
 _SWEEPS_PER_LOOK = 10
@@ -90,10 +90,8 @@ class Worker:
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
         self._owed: set[UUID] = set()
-        self._unrung = False
-        self._unsure = False
-        self._judges_from = 0.0
-        self._lease_ends = 0.0
+        self._unrung = self._unsure = False
+        self._judges_from = self._lease_ends = 0.0
         self._idle: frozenset[UUID] = frozenset()
         self._failure: BaseException | None = None
 
@@ -501,12 +499,3 @@ class Worker:
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
-
-
-def guarded_tables(participants: Mapping[str, Any]) -> tuple[OwnRow, ...]:
-    """The user's tables that ask for a guard, by type."""
-    return tuple(
-        OwnRow(object=f"{name}:", table=cls.table, key=cls.key or "id")
-        for name, cls in sorted(participants.items())
-        if cls.table is not None and cls.guarded
-    )

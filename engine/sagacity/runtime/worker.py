@@ -492,9 +492,8 @@ class Worker:
             claimed = Claimed(record=row.record, epoch=row.epoch, arrivals=row.arrivals, mail=())
             await self.store.rest(saga, self.id, claimed)
             return
-        why = storable(
-            str(error) if isinstance(error, Violated) else f"fault: {type(error).__name__}: {error}"
-        )
+        fault = "" if isinstance(error, Violated) else f"fault: {type(error).__name__}: "
+        why = storable(f"{fault}{error}")
         draft = Draft(self._scopes[row.record.definition], row.record, ())
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost):

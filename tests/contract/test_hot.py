@@ -489,3 +489,19 @@ async def test_a_worker_beats_also_while_its_sagas_hold_every_connection(
     finally:
         for connection in busy:
             await connection.close()
+
+
+async def test_a_link_that_swallows_everything_is_given_up_with_all_that_waits_on_it(
+    store: PostgresStore, desk: Bench, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_BEAT_SECONDS", 0.5)
+    # The server answers neither: as from far away, a lock that is held looks like a link that is dead.
+    async with held_back(url, "worker, object"), asyncio.timeout(15):
+        stuck = asyncio.create_task(desk.begin(admit=(lock("a:1"),)))
+        await waiting(url)
+        with pytest.raises(StoreUnavailable):
+            await store.heartbeat(desk.worker, timedelta(seconds=10))
+        with pytest.raises(OutcomeUnknown):
+            await stuck
+    await over(url)
+    assert await store.heartbeat(desk.worker, timedelta(seconds=10)), "and it goes on with new ones"

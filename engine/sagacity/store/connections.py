@@ -4,8 +4,10 @@ The statement that writes batches is fast only under planner settings of its own
 us and the server may drop them silently, so they are read back before the connection is used.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
@@ -45,6 +47,7 @@ class Address:
         plain = url.set(drivername="postgresql")
         self._dsn = plain.render_as_string(hide_password=False)
         self.shown = plain.render_as_string(hide_password=True)
+        self._lines: weakref.WeakSet[Driver] = weakref.WeakSet()
 
     async def connect(self, settings: Mapping[str, str] | None = None) -> Driver:
         """A connection on which everything has a time limit.
@@ -53,7 +56,7 @@ class Address:
             StoreUnavailable: no server there, or it does not let us in. StoreError: a pooler in between.
         """
         try:
-            return await asyncpg.connect(
+            driver: Driver = await asyncpg.connect(
                 self._dsn,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
@@ -62,11 +65,31 @@ class Address:
                 max_cacheable_statement_size=0,
                 max_cached_statement_lifetime=0,
             )
+            self._lines.add(driver)
+            return driver
         except asyncpg.ProtocolViolationError as error:
             raise StoreError(f"{self.shown}: {error}: {_POOLED}") from error
         except (asyncpg.PostgresError, ValueError, *LOST) as error:
             told = named(error)
             raise type(told)(f"{self.shown}: {told}") from error
+
+    def cut(self) -> None:
+        """Give up every connection: who waits on one learns at once that it is dead, and asks anew."""
+        for driver in list(self._lines):
+            driver.terminate()
+
+    @contextmanager
+    def cut_unless_answered(self, seconds: float) -> Iterator[None]:
+        """Where the block takes longer, the link to the server is taken for dead, and everything on it.
+
+        A link that swallows what it is given brings no error: somebody has to lose patience, and one
+        who asks for little and often does it for all.
+        """
+        timer = asyncio.get_running_loop().call_later(seconds, self.cut)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 class HotConnections:

@@ -47,6 +47,9 @@ _POOL = 5
 _OVERFLOW = 10
 _POOL_WAIT_SECONDS = 30
 
+_BEAT_SECONDS = 5.0
+"""A heartbeat that takes longer says that the link is dead: with it go all connections, to be made anew."""
+
 _YOUNG = 500
 """Lines after which the planner's statistics are looked at; then after eight times as many, each time."""
 
@@ -125,16 +128,19 @@ class PostgresStore(PortableStore):
             return self._clock.now()
         with naming():
             async with self._beating.connect() as conn:
-                await conn.execution_options(isolation_level="AUTOCOMMIT")
-                return (await conn.execute(select(_NOW))).scalar_one()
+                with self._address.cut_unless_answered(_BEAT_SECONDS):
+                    await conn.execution_options(isolation_level="AUTOCOMMIT")
+                    return (await conn.execute(select(_NOW))).scalar_one()
 
     async def heartbeat(self, worker: UUID, lease: timedelta) -> bool:
         """See the contract. Never behind the sagas' own queries: a busy worker must not be taken for dead."""
         with naming():
             async for attempt in again():
                 with attempt:
-                    async with self._beating.begin() as conn:
-                        return await conn.run_sync(partial(self._beat, worker=worker, lease=lease))
+                    async with self._beating.connect() as conn:
+                        with self._address.cut_unless_answered(_BEAT_SECONDS):
+                            async with conn.begin():
+                                return await conn.run_sync(partial(self._beat, worker=worker, lease=lease))
         raise AssertionError("the last attempt either returns or raises")
 
     def _beat(self, conn: Connection, *, worker: UUID, lease: timedelta) -> bool:

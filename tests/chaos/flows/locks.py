@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from sagacity import Participant, Saga, Stage, State, exclusive, operation, step
+from sagacity import Participant, Refused, Saga, Stage, State, exclusive, operation, step
 from sagacity.model.record import Lock
+from tests.chaos.flows.chain import LIMIT, RETRY
+from tests.chaos.flows.town import Receipt, Till
 
 
 class Count(Participant, type="count"):
@@ -74,3 +76,68 @@ class Reach(Saga, version=1, key="name"):
     def count_up(self, reach: Input, stage: Stage) -> None:
         for name in reach.objects:
             stage(Count, name).up()
+
+
+class Notes(Participant, type="notes"):
+    """A list to which values are appended."""
+
+    class State(BaseModel):
+        values: list[str] = []
+
+    @operation(inverse="drop")
+    def append(self, state: State, value: str) -> State:
+        return Notes.State(values=[*state.values, value])
+
+    @operation(inverse="append")
+    def drop(self, state: State, value: str) -> State:
+        return Notes.State(values=[one for one in state.values if one != value])
+
+
+class Seen(BaseModel):
+    """What stood in the lists when they were looked at."""
+
+    lists: dict[str, list[str]]
+
+
+class Append(Saga, version=1, key="name"):
+    """Reads some lists, takes its time, and appends to some of them; or goes back after all of that."""
+
+    class Input(BaseModel):
+        name: str
+        reads: list[str]
+        appends: dict[str, list[str]]
+        refused: bool = False
+
+    begun = State(initial=True)
+    looked = State()
+    waited = State()
+    written = State()
+    closed = State(final=True)
+
+    look = begun.to(looked)
+    wait = looked.to(waited)
+    write = waited.to(written)
+    close = written.to(closed)
+
+    def participants(self, wish: Input) -> Iterable[Lock]:
+        for name in {*wish.reads, *wish.appends}:
+            yield exclusive("notes", name)
+
+    @step(look)
+    def read_all(self, wish: Input, stage: Stage) -> Seen:
+        return Seen(lists={name: stage(Notes, name).state.values for name in wish.reads})
+
+    @step(wait, undo=Till.give_back, retry=RETRY, timeout=LIMIT)
+    async def take_time(self, wish: Input, till: Till) -> Receipt:
+        return await till.take(wish.name, "1")
+
+    @step(write)
+    def append_all(self, wish: Input, stage: Stage) -> None:
+        for name, values in wish.appends.items():
+            for value in values:
+                stage(Notes, name).append(value)
+
+    @step(close)
+    def decide(self, wish: Input) -> None:
+        if wish.refused:
+            raise Refused("it goes back, with everything staged")

@@ -38,6 +38,10 @@ def run(arguments: list[str]) -> int:
     die_with_parent()
     faulthandler.enable()
     signal.signal(signal.SIGUSR1, tell_stacks)
+    if os.environ.get("CHAOS_CONTROL") == "locks-off":
+        from tests.chaos.harness.control import without_locks
+
+        without_locks()
     from sagacity.cli import main as sagacity
 
     return sagacity(arguments)

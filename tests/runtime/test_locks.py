@@ -189,6 +189,20 @@ async def test_a_cycle_of_late_locks_ends_with_the_youngest_starting_anew(house:
         assert loaded((await app.object(f"box:{name}")).state)["total"] == "2"
 
 
+async def test_a_victim_that_starts_anew_asks_for_all_its_locks_at_once(house: House) -> None:
+    app = await house.open(Both)
+    gate = house.town.gate("depot.lend")
+    await house.work(sweep=timedelta(milliseconds=30))
+    older = await app.start(Both, {"name": "older", "first": "a", "then": "b"})
+    await until(lambda: house.town.count("depot.lend") == 1)
+    younger = await app.start(Both, {"name": "younger", "first": "b", "then": "a"})
+    await until(lambda: house.town.count("depot.lend") == 2)
+    gate.set()
+    await all_committed([older, younger])
+    asked = [[lock["object"] for lock in line["locks"]] for line in await house.lines(younger.id, "locked")]
+    assert asked == [["box:b"], ["box:a"], ["box:a", "box:b"]]
+
+
 async def test_a_late_lock_that_is_free_costs_only_a_commit(house: House) -> None:
     app = await house.open(Both)
     await house.work()

@@ -15,7 +15,7 @@ from sagacity.ids import derived_id
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import canonical
-from sagacity.model.record import Effect, EffectStatus, Phase, Record, Run, Status, WaitsFor
+from sagacity.model.record import Effect, EffectStatus, Lock, Phase, Record, Run, Status, WaitsFor
 from sagacity.model.unit import Message
 from sagacity.retry import retry_at
 
@@ -128,8 +128,11 @@ def _back(draft: Draft, now: datetime) -> Moves:
         return Moves(finish=True)
     if record.restarting:
         draft.add(L.Restarted(why=record.reason or "", state=draft.flow.start, at=now))
-        # In one unit: between the two it would stand at its start without its locks.
-        return Moves(restart=True) if ask_locks(draft, granted=False, now=now) else Moves(rest=True)
+        # All at once this time, late ones too: what made the cycle cannot make another. And in one unit:
+        # between the two it would stand at its start without its locks.
+        known = tuple(Lock(object=lock.object, mode=lock.mode) for lock in record.locks)
+        asked = ask_locks(draft, granted=False, now=now, known=known)
+        return Moves(restart=True) if asked else Moves(rest=True)
     draft.add(L.RolledBack(reason=record.cancelling or record.reason or "cancelled", at=now))
     return Moves(rest=True)
 

@@ -64,13 +64,14 @@ def _uuid(text: str | None) -> UUID | None:
     return UUID(text) if text else None
 
 
-def ask_locks(draft: Draft, *, granted: bool, now: datetime) -> bool:
+def ask_locks(draft: Draft, *, granted: bool, now: datetime, known: tuple[Lock, ...] = ()) -> bool:
     """Ask for the saga's locks, all at once in key order. False: they could not be told, and the saga ended.
 
-    With `granted` the unit is sent optimistically: it holds only if all are granted at once.
+    With `granted` the unit is sent optimistically: it holds only if all are granted at once. `known` are
+    locks that it is going to want later on, as an earlier start of it has shown.
     """
     try:
-        locks = wanted(draft)
+        locks = merged((*wanted(draft), *known))
     except Exception as error:
         reason = storable(f"participants: {type(error).__name__}: {error}")
         draft.add(L.RolledBack(reason=reason, at=now))

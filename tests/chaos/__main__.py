@@ -20,6 +20,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "T17": ("t17", "many sagas on one hot object beside many on cold ones"),
     "T18": ("t18", "lock sets that cross, taken at once and one by one"),
     "T19": ("t19", "isolation by list-append, and its control without locks, which must fail"),
+    "orders": ("orders", "the real orders while workers (--under T6) or PostgreSQL (--under T8) are killed"),
     "T20": ("t20", "group commit: bad members, kills from buffer to ack, no ack before the flush"),
     "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
@@ -37,6 +38,7 @@ class Options:
         seed: where its chance begins.
         seeds: for tests that play many: how many, from `seed` on; None: as many as its form has.
         long: the long form of the night; else the short one of every change.
+        under: for `orders`: the harm that is done meanwhile, T6 or T8.
         artefacts: a folder for what a failure leaves behind; None: nothing is kept.
     """
 
@@ -44,6 +46,7 @@ class Options:
     seeds: int | None = None
     long: bool = False
     artefacts: Path | None = None
+    under: str | None = None
 
 
 def parsed(arguments: Sequence[str]) -> tuple[str, Options]:
@@ -62,9 +65,12 @@ def parsed(arguments: Sequence[str]) -> tuple[str, Options]:
     form.add_argument("--short", dest="long", action="store_false", help="the form of every change (default)")
     form.add_argument("--long", dest="long", action="store_true", help="the form of the night")
     parser.add_argument("--artefacts", type=Path, default=None, help="a folder for what a failure leaves")
+    parser.add_argument("--under", choices=["T6", "T8"], default=None, help="for orders: which harm is done")
     parser.set_defaults(long=False)  # each of the two flags brings a default, and the first one's is true
     said = parser.parse_args(arguments)
-    options = Options(seed=said.seed, seeds=said.seeds, long=said.long, artefacts=said.artefacts)
+    options = Options(
+        seed=said.seed, seeds=said.seeds, long=said.long, artefacts=said.artefacts, under=said.under
+    )
     return said.test, options
 
 

@@ -22,3 +22,8 @@ def test_a_driver_that_a_dead_line_left_half_way_is_a_line_that_died() -> None:
         raise half_way
     with pytest.raises(OutcomeUnknown), _outcome():
         raise half_way
+
+
+def test_a_server_without_room_is_one_that_cannot_be_reached_now() -> None:
+    with pytest.raises(StoreUnavailable), naming():
+        raise asyncpg.DiskFullError("could not extend file")

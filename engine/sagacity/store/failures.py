@@ -21,8 +21,8 @@ LOCK_TIMED_OUT = "55P03"
 """Somebody else held a row for longer than `lock_timeout`; the statement was not carried out."""
 _TIMED_OUT = frozenset({LOCK_TIMED_OUT, "57014", "25P03"})  # lock, statement, idle in transaction
 _READ_ONLY = "25006"
-_GONE = ("08", "57P", "53300", "28", "3D000")
-"""Beginnings of the states in which the server cannot be used now, or not by us."""
+_GONE = ("08", "57P", "53", "28", "3D000")
+"""Beginnings of the states in which the server cannot be used now, or not by us; 53: it is out of room."""
 
 LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What the driver raises when the line is dead, or the answer did not come in time.

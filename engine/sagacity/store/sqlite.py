@@ -390,5 +390,5 @@ def _classified(url: URL, error: BaseException | None) -> StoreError:
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return StoreError(f"{url.database} is not a sound SQLite database: restore it from a backup")
         case sqlite3.SQLITE_FULL:
-            return StoreError(f"{url.database}: the disk is full: make room, then go on")
+            return StoreUnavailable(f"{url.database}: the disk is full: make room, and all goes on")
     return StoreError(f"{url.database}: {error}")

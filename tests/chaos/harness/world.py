@@ -123,10 +123,12 @@ class World:
                     await child.start()
             await asyncio.sleep(0.05)
 
-    async def serve(self, **more: str) -> str:
+    async def serve(self, *options: str, **more: str) -> str:
         """Start the HTTP API; its address."""
         env = self.environment(**more)
-        child = self.processes.python("api", "tests.chaos.harness.work", "serve", "--port", "0", env=env)
+        child = self.processes.python(
+            "api", "tests.chaos.harness.work", *options, "serve", "--port", "0", env=env
+        )
         await child.start()
         async with asyncio.timeout(60):
             while "serving http" not in child.said():
@@ -203,6 +205,7 @@ async def world(
     durable: bool = True,
     lease: float = 2.0,
     settings: dict[str, str] | None = None,
+    disk: Path | None = None,
 ) -> AsyncIterator[World]:
     """A database with its schema, an outside service and an open facade; workers are hired by the test."""
     _sweep()
@@ -216,7 +219,7 @@ async def world(
     try:
         made.modules(*modules)
         if postgres:
-            made.cluster = Cluster(folder / "pg", durable=durable, settings=settings)
+            made.cluster = Cluster((disk or folder) / "pg", durable=durable, settings=settings)
             made.store = await made.cluster.start()
         await made.outside(seed=report.seed)
         await made.open(*sagas)

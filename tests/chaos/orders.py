@@ -1,0 +1,150 @@
+"""The real orders under T6 or T8: workers, or PostgreSQL, are killed all the time; ledgers exact.
+
+`sagacity run` with worker processes, the reference services, and harm from outside. The orders lie beside
+this repository; where they are absent this says so and ends with 0.
+"""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+
+from sagas.run import addresses, judge
+from tests.chaos.__main__ import Options
+from tests.chaos.flows.chain import Chain
+from tests.chaos.harness.oracle import all_sagas, judge_log
+from tests.chaos.harness.processes import Child, Fresh
+from tests.chaos.harness.report import Report, played
+from tests.chaos.harness.world import World, world
+from tests.shown.world import REAL_ORDERS, ROOT, expected_ends
+
+LIMIT = 900.0
+
+
+def run(options: Options) -> int:
+    """The whole test; 0 where nothing was violated, or where there are no orders."""
+    if not REAL_ORDERS.is_file():
+        print(f"== orders: SKIPPED, {REAL_ORDERS.name} does not lie beside this repository")
+        return 0
+    under = options.under or "T6"
+    return played(f"orders-{under}", options, lambda report: _test(report, under))
+
+
+async def _test(report: Report, under: str) -> None:
+    orders = await asyncio.to_thread(_some, report)
+    async with world(report, modules=["sagas.order"], sagas=[Chain], lease=4.0) as made:
+        file = made.folder / "orders.jsonl"
+        file.write_text("".join(orders))
+        services = await _services(made, file)
+        chance = random.Random(report.seed)
+        running = await _run(made, file)
+        harm = asyncio.create_task(
+            (_kill_workers if under == "T6" else _kill_database)(made, running, chance)
+        )
+        try:
+            async with asyncio.timeout(LIMIT):
+                code = await running.wait()
+                while under == "T8" and code != 0:
+                    # `sagacity run` itself may lose its database: whoever runs it runs it again.
+                    report.figures["runs begun again"] = report.figures.get("runs begun again", 0) + 1
+                    running = await _run(made, file)
+                    if report.figures["runs begun again"] >= 5:
+                        harm.cancel()
+                    code = await running.wait()
+        finally:
+            harm.cancel()
+            await asyncio.gather(harm, return_exceptions=True)
+        report.holds(code == 0, f"`sagacity run` ended with {code}: {running.said(last=500)}")
+        await services.end()
+        await _judge(made, report, file)
+
+
+def _some(report: Report) -> list[str]:
+    """All orders, or with `--seeds N` the first N."""
+    lines = REAL_ORDERS.read_text().splitlines(keepends=True)
+    return lines[: report.size(len(lines), len(lines))]
+
+
+async def _services(made: World, orders: Path) -> Child:
+    """The reference services, playing these orders."""
+    child = made.processes.python(
+        "services", "sagas.services", "--input", str(orders), "--ledger", str(made.folder / "ledger")
+    )
+    await child.start()
+    async with asyncio.timeout(60):
+        while "\n" not in child.said():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+    line = next(line for line in child.said(last=20_000).splitlines() if line.startswith("{"))
+    made.urls = json.loads(line)
+    return child
+
+
+async def _run(made: World, orders: Path) -> Fresh:
+    """`sagacity run` with four worker processes."""
+    options = [part for url in made.urls.values() for part in ("--outside", url)]
+    command = ["run", "sagas/order.py:Order", "--input", str(orders), "--ignore-unknown", "--workers", "4"]
+    env = {**made.environment(), **addresses(made.urls)}
+    child = made.processes.python("run", "tests.chaos.harness.work", *command, *options, env=env)
+    assert isinstance(child, Fresh)
+    for name in ("sagas", "compensations"):
+        if not (made.folder / name).exists():
+            ignored = shutil.ignore_patterns("__pycache__")
+            await asyncio.to_thread(shutil.copytree, ROOT / name, made.folder / name, ignore=ignored)
+    await child.start()
+    return child
+
+
+def _workers(parent: int) -> list[int]:
+    """The worker processes of a run."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (entry / "stat").read_text().rpartition(")")[2].split()
+            line = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(said[1]) == parent and b"worker" in line:
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+async def _kill_workers(made: World, running: Fresh, chance: random.Random) -> None:
+    """SIGKILL one worker a second; `sagacity run` starts it again."""
+    while True:
+        await asyncio.sleep(1)
+        pids = _workers(running.pid)
+        if pids:
+            os.kill(chance.choice(pids), signal.SIGKILL)
+            made.report.figures["kill -9 of workers"] = made.report.figures.get("kill -9 of workers", 0) + 1
+            if made.report.figures["kill -9 of workers"] >= 60:
+                return
+
+
+async def _kill_database(made: World, running: Fresh, chance: random.Random) -> None:
+    """SIGKILL the server every few seconds; it is back at once."""
+    del running
+    for _ in range(15):
+        await asyncio.sleep(chance.uniform(3, 6))
+        await made.server.kill()
+        await asyncio.sleep(chance.uniform(0, 1))
+        await made.server.restart()
+        made.report.figure("PostgreSQL restarts", made.server.restarts)
+
+
+async def _judge(made: World, report: Report, orders: Path) -> None:
+    """Each order ended as in life, and the services' own ledgers agree with every saga."""
+    sagas = await all_sagas(made.app, "Order")
+    found = Counter(saga.status.value for saga in sagas.values())
+    wanted = await asyncio.to_thread(expected_ends, orders)
+    for name, count in wanted.items():
+        report.figure(name, found[name])
+        report.holds(found[name] == count, f"{found[name]} orders are {name}, and {count} should be")
+    wrong = await asyncio.to_thread(judge, made.folder / "ledger", sagas)
+    report.figure("disagreements with the ledgers", len(wrong))
+    for what in wrong[:10]:
+        report.blame(what)
+    await judge_log(made.app, report)

@@ -21,6 +21,8 @@ TESTS: dict[str, tuple[str, str]] = {
     "T18": ("t18", "lock sets that cross, taken at once and one by one"),
     "T19": ("t19", "isolation by list-append, and its control without locks, which must fail"),
     "orders": ("orders", "the real orders while workers (--under T6) or PostgreSQL (--under T8) are killed"),
+    "T21": ("t21", "a full disk: PostgreSQL's and SQLite's"),
+    "T33": ("t33", "SQLite with eight processes, killed over and over"),
     "T20": ("t20", "group commit: bad members, kills from buffer to ack, no ack before the flush"),
     "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),

@@ -6,13 +6,12 @@ this repository; where they are absent this says so and ends with 0.
 
 import asyncio
 import json
-import os
 import random
 import shutil
-import signal
 from collections import Counter
 from pathlib import Path
 
+from sagacity.cli.failures import Exit
 from sagas.run import addresses, judge
 from tests.chaos.__main__ import Options
 from tests.chaos.flows.chain import Chain
@@ -41,26 +40,36 @@ async def _test(report: Report, under: str) -> None:
         file.write_text("".join(orders))
         services = await _services(made, file)
         chance = random.Random(report.seed)
-        running = await _run(made, file)
-        harm = asyncio.create_task(
-            (_kill_workers if under == "T6" else _kill_database)(made, running, chance)
-        )
-        try:
-            async with asyncio.timeout(LIMIT):
-                code = await running.wait()
-                while under == "T8" and code != 0:
-                    # `sagacity run` itself may lose its database: whoever runs it runs it again.
-                    report.figures["runs begun again"] = report.figures.get("runs begun again", 0) + 1
-                    running = await _run(made, file)
-                    if report.figures["runs begun again"] >= 5:
-                        harm.cancel()
-                    code = await running.wait()
-        finally:
-            harm.cancel()
-            await asyncio.gather(harm, return_exceptions=True)
+        await _flows(made)
+        await made.hire(3, **addresses(made.urls))
+        async with made.kept(), asyncio.timeout(LIMIT):
+            running = await _run(made, file)
+            harm = asyncio.create_task((_kill_workers if under == "T6" else _kill_database)(made, chance))
+            try:
+                code = await _through(made, file, running)
+            finally:
+                harm.cancel()
+                await asyncio.gather(harm, return_exceptions=True)
         report.holds(code == 0, f"`sagacity run` ended with {code}: {running.said(last=500)}")
         await services.end()
         await _judge(made, report, file)
+
+
+async def _through(made: World, file: Path, running: Fresh) -> int:
+    """Until a run has come to its end; where the database was away too long, it is begun again (code 8)."""
+    code, again = await running.wait(), 0
+    while code == Exit.UNREACHABLE and again < 40:
+        again += 1
+        made.report.figure("runs begun again", again)
+        running = await _run(made, file)
+        code = await running.wait()
+    return code
+
+
+async def _flows(made: World) -> None:
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("sagas", "compensations"):
+        await asyncio.to_thread(shutil.copytree, ROOT / name, made.folder / name, ignore=ignored)
 
 
 def _some(report: Report) -> list[str]:
@@ -84,49 +93,27 @@ async def _services(made: World, orders: Path) -> Child:
 
 
 async def _run(made: World, orders: Path) -> Fresh:
-    """`sagacity run` with four worker processes."""
+    """`sagacity run`, which takes the web hooks; most of the work is left to the workers beside it."""
     options = [part for url in made.urls.values() for part in ("--outside", url)]
-    command = ["run", "sagas/order.py:Order", "--input", str(orders), "--ignore-unknown", "--workers", "4"]
-    env = {**made.environment(), **addresses(made.urls)}
+    command = ["run", "sagas/order.py:Order", "--input", str(orders), "--ignore-unknown"]
+    env = {**made.environment(SAGACITY_CONCURRENCY="4"), **addresses(made.urls)}
     child = made.processes.python("run", "tests.chaos.harness.work", *command, *options, env=env)
     assert isinstance(child, Fresh)
-    for name in ("sagas", "compensations"):
-        if not (made.folder / name).exists():
-            ignored = shutil.ignore_patterns("__pycache__")
-            await asyncio.to_thread(shutil.copytree, ROOT / name, made.folder / name, ignore=ignored)
     await child.start()
     return child
 
 
-def _workers(parent: int) -> list[int]:
-    """The worker processes of a run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            said = (entry / "stat").read_text().rpartition(")")[2].split()
-            line = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(said[1]) == parent and b"worker" in line:
-            found.append(int(entry.name))
-    return sorted(found)
-
-
-async def _kill_workers(made: World, running: Fresh, chance: random.Random) -> None:
-    """SIGKILL one worker a second; `sagacity run` starts it again."""
-    while True:
+async def _kill_workers(made: World, chance: random.Random) -> None:
+    """SIGKILL one worker a second; its place is filled again."""
+    for kills in range(1, 61):
         await asyncio.sleep(1)
-        pids = _workers(running.pid)
-        if pids:
-            os.kill(chance.choice(pids), signal.SIGKILL)
-            made.report.figures["kill -9 of workers"] = made.report.figures.get("kill -9 of workers", 0) + 1
-            if made.report.figures["kill -9 of workers"] >= 60:
-                return
+        victim = chance.choice(made.workers)
+        await victim.kill()
+        made.report.figure("kill -9 of workers", kills)
 
 
-async def _kill_database(made: World, running: Fresh, chance: random.Random) -> None:
+async def _kill_database(made: World, chance: random.Random) -> None:
     """SIGKILL the server every few seconds; it is back at once."""
-    del running
     for _ in range(15):
         await asyncio.sleep(chance.uniform(3, 6))
         await made.server.kill()

@@ -67,17 +67,15 @@ class Cycles:
 
     async def look(self) -> None:
         try:
-            waiting = await self._made.app.store.wait_graph()
+            graph = await self._made.app.store.wait_graph()
         except StoreError:
             return
         now = time.monotonic()
-        here = {
-            (cycle, tuple(record.seq for record, _ in waiting if record.id in cycle))
-            for cycle in cycles({record.id: blockers(record, objects) for record, objects in waiting})
-        }
-        for key in here:
-            self.first.setdefault(key, now)
-            self.longest = max(self.longest, now - self.first[key])
+        still = [[entry for entry in queue if entry.saga in graph.waiting] for queue in graph.queues.values()]
+        for cycle in cycles(blockers(still)):
+            places = tuple(sorted(e.ticket for queue in still for e in queue if e.saga in cycle))
+            since = self.first.setdefault((cycle, places), now)
+            self.longest = max(self.longest, now - since)
 
 
 class _Watching:

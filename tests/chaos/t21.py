@@ -195,9 +195,7 @@ async def _again(made: World, feed: Feed, http: Http, report: Report) -> float:
     while time.monotonic() - began < 60:
         if made.server.inside.server() is None:
             await made.server.restart()
-        status, _ = await _tried(
-            http, {"name": f"again-{time.monotonic_ns()}", "seat": "again", "refused": 1}
-        )
+        status, _ = await _tried(feed, http, f"again-{time.monotonic_ns()}")
         if status == 201:
             break
         await asyncio.sleep(0.1)

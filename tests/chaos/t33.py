@@ -1,4 +1,4 @@
-"""T33: one SQLite file, eight processes: workers are killed over and over, the file is copied while it lives."""
+"""T33: one SQLite file, eight processes: workers killed over and over, the file copied while it lives."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ async def _test(report: Report) -> None:
 
 
 async def _flush_settings(made: World, report: Report) -> None:
-    """A worker's own connection flushes each commit: asked of the file's mode, and refused when it is not so."""
+    """A worker's own connection flushes each commit: else opening it is refused."""
     store = open_store(made.store, accept_loss=False)
     await store.open()
     await store.close()

@@ -46,10 +46,8 @@ async def _sqlite(report: Report) -> None:
     async with world(report, modules=[module], sagas=[Chain], postgres=False) as made:
         store: Any = open_store(made.store, accept_loss=False)
         await store.open()
-        pages = await store._in_thread(lambda: store._conn.exec_driver_sql("PRAGMA page_count").scalar())
-        await store._in_thread(
-            lambda: store._conn.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}").scalar()
-        )
+        pages = await store._in_thread(lambda: _ask(store, "PRAGMA page_count"))
+        await store._in_thread(lambda: _ask(store, f"PRAGMA max_page_count = {pages + 20}"))
         stored, refused = 0, None
         for _ in range(5_000):
             try:
@@ -59,9 +57,7 @@ async def _sqlite(report: Report) -> None:
                 refused = error
                 break
         report.holds(isinstance(refused, StoreUnavailable), f"a full SQLite file is told as {refused!r}")
-        await store._in_thread(
-            lambda: store._conn.exec_driver_sql("PRAGMA max_page_count = 1000000").scalar()
-        )
+        await store._in_thread(lambda: _ask(store, "PRAGMA max_page_count = 1000000"))
         await store.put([start_message()])
         await store.close()
         with sqlite3.connect(made.folder / "sagacity.db") as file:
@@ -70,6 +66,11 @@ async def _sqlite(report: Report) -> None:
         report.figure("sqlite: stored until it was full", stored)
         report.holds(there == stored + 1, f"{stored + 1} starts were acknowledged and {there} are there")
         report.holds(sound == "ok", f"the file is not sound: {sound}")
+
+
+def _ask(store: Any, pragma: str) -> int:
+    """In the store's thread, on its own connection, beside its transactions."""
+    return int(store._conn.connection.driver_connection.execute(pragma).fetchone()[0])
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from sagacity.runtime.apart import Apart, guarded_tables
 from sagacity.runtime.committer import Committer, Lost
 from sagacity.runtime.drive import Drive
 from sagacity.runtime.executor import Executor
+from sagacity.runtime.lease import Lease
 from sagacity.runtime.relay import Listener, relay
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.short import Short, roll_back
@@ -74,6 +75,7 @@ class Worker:
         self.settings = settings or WorkerSettings()
         self.clock = clock or SystemClock()
         self.time = Timekeeper(store, self.clock)
+        self._lease = Lease(store, self.id, self.settings.lease, self.clock)
         self.committer: Committer
         self.apart: Apart
         self.executor: Executor
@@ -91,7 +93,6 @@ class Worker:
         self._drives: dict[UUID, asyncio.Task[None]] = {}
         self._owed: set[UUID] = set()
         self._unrung = self._unsure = False
-        self._judges_from = self._lease_ends = 0.0
         self._idle: frozenset[UUID] = frozenset()
         self._failure: BaseException | None = None
 
@@ -183,7 +184,7 @@ class Worker:
         )
         await self.store.guard(guarded_tables(self._participants))
         head = await self.store.register(info)
-        self._lease_ends = since + self.settings.lease.total_seconds()
+        self._lease.begin(since)
         self.committer = Committer(
             self.store,
             worker=self.id,
@@ -258,40 +259,21 @@ class Worker:
                 await act()
                 await self.clock.sleep(pause.total_seconds())
             except StoreUnavailable:
-                self._judge_nobody()
+                self._lease.judge_nobody()
                 await self.clock.sleep(max(pause, self.settings.poll).total_seconds())
-
-    def _judge_nobody(self) -> None:
-        """The database was away, or this process asleep: others could not beat either, and come first."""
-        self._judges_from = self.clock.monotonic() + self.settings.lease.total_seconds() / 2
 
     async def _beat(self) -> None:
         await self._every(self.settings.lease / 3, self._prolong)
 
     async def _prolong(self) -> None:
-        if not await self._prolonged():
+        if not await self._lease.prolonged():
             raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
         await self.time.sync()
         await self._find_forgotten()
 
-    async def _prolonged(self) -> bool:
-        # From before it was asked: the database counts from later on, so the lease is never over before this.
-        since = self.clock.monotonic()
-        if not await self.store.heartbeat(self.id, self.settings.lease):
-            return False
-        self._lease_ends = since + self.settings.lease.total_seconds()
-        return True
-
-    @property
-    def _leased(self) -> bool:
-        return self.clock.monotonic() < self._lease_ends
-
     async def sure(self) -> bool:
         """Its lease holds; one that may have run out was prolonged first. False: nobody knows."""
-        try:
-            return self._leased or await self._prolonged()
-        except StoreUnavailable:
-            return False
+        return await self._lease.sure()
 
     async def _find_forgotten(self) -> None:
         """Hand back what this worker owns and has not in hand, seen so twice in a row.
@@ -319,11 +301,10 @@ class Worker:
         sweeps = itertools.count(1)
 
         async def sweep() -> None:
-            if not self._leased:
-                self._judge_nobody()
+            if not self._lease.holds:
+                self._lease.judge_nobody()
                 await self._prolong()  # this process itself was asleep: it must not take itself for dead
-            judges = self.clock.monotonic() >= self._judges_from
-            if (judges and await self.store.take_over()) or await self.store.ring():
+            if (self._lease.judges and await self.store.take_over()) or await self.store.ring():
                 self.poke()
             turn = next(sweeps)
             if turn % rest == 0 and await break_cycles(self.store, self.time.now()):

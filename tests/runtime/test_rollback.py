@@ -1,11 +1,15 @@
 """Rolling back what has committed: first looked at, then done by a linked saga, or refused in a sentence."""
 
+from uuid import UUID
+
 import pytest
 
 from sagacity.errors import NotFound, Refused, RefusedAct
+from sagacity.handle import Handle
 from sagacity.ids import new_id
 from sagacity.model.canonical import loaded
 from sagacity.model.record import Status
+from sagacity.model.unit import Batch, Claimed, Written
 from sagacity.model.views import RollbackItem, RollbackPreview
 from sagacity.testing import PATIENCE, settled, until
 from tests.runtime.conftest import House
@@ -189,3 +193,34 @@ async def test_a_rollback_whose_compensation_gives_up_is_stuck_with_its_locks(ho
     await until(committed)
     assert house.town.standing == []
     assert (await app.object("box:a")).version == 2
+
+
+@pytest.mark.parametrize("also_a_signal", [False, True])
+async def test_one_that_is_asked_for_while_a_worker_puts_the_saga_down_is_not_lost(
+    house: House, also_a_signal: bool
+) -> None:
+    app = await house.open(Errand)
+    await house.work()
+    handle = await app.start(Errand, {"name": "a"})
+    await handle.outcome(timeout=PATIENCE)
+    asked: list[Handle] = []
+    rest, write = app.store.rest, app.store.write
+
+    async def asked_before_it_rests(saga: UUID, worker: UUID, claimed: Claimed) -> bool:
+        if not asked and saga == handle.id:
+            asked.append(await app.rollback(handle.id, reason="a mistake"))
+        return await rest(saga, worker, claimed)
+
+    async def asked_before_it_writes(batch: Batch) -> Written:
+        if not asked and any(unit.saga == handle.id for unit in batch.units):
+            asked.append(await app.rollback(handle.id, reason="a mistake"))
+        return await write(batch)
+
+    app.store.rest = asked_before_it_rests  # type: ignore[method-assign]
+    app.store.write = asked_before_it_writes  # type: ignore[method-assign]
+    if also_a_signal:  # which is refused, in a line: so the saga is not rested but written
+        await app.signal(handle.id, "too late")
+    else:
+        await app.store.ring_sagas([handle.id])
+    await until(lambda: asked)
+    assert (await asked[0].outcome(timeout=PATIENCE)).status is Status.COMMITTED

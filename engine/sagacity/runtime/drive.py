@@ -360,8 +360,7 @@ class Drive:
             if lost.loss is not Loss.ARRIVALS:
                 raise
             self.draft.back_to(mark, record)
-            await self._look_again()
-            return False
+            return await self._look_again()
         if self.draft.record.status is Status.WAITING and self._waits_at_front(ack):
             return not await self._reclaim()
         return True
@@ -393,14 +392,20 @@ class Drive:
         )
         if await store.rest(record.id, self._bench.id, claimed):
             return True
-        await self._look_again()
-        return False
+        return await self._look_again()
 
-    async def _look_again(self) -> None:
-        """A bell rang while going to sleep: there is mail, or the saga came to the front of its queues."""
+    async def _look_again(self) -> bool:
+        """A bell rang while going to sleep: there is mail, or the saga came to the front of its queues.
+
+        True: it is over, so the mail may ask for what is no drive's work; whoever claims it next decides.
+        """
+        if self.draft.record.status.final:
+            await self._bench.release(self.draft.record.id)
+            return True
         await self._read_mail()
         if not self.draft.record.locked:
             await self._look_at_locks()
+        return False
 
     async def _hand_back(self) -> bool:
         """Stopping: write what is known and give the saga to anybody. False: something was in flight."""

@@ -17,6 +17,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "T7": ("t07", "workers that sleep past their lease and wake up"),
     "T9": ("t09", "backends of the server terminated and killed"),
     "T11": ("t11", "connections cut at each byte, reset, starved and silenced"),
+    "T16": ("t16", "an outside that is slow, broken, silent, and lies"),
     "T17": ("t17", "many sagas on one hot object beside many on cold ones"),
     "T18": ("t18", "lock sets that cross, taken at once and one by one"),
     "T19": ("t19", "isolation by list-append, and its control without locks, which must fail"),
@@ -27,6 +28,10 @@ TESTS: dict[str, tuple[str, str]] = {
     "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
     "stores": ("stores", "random batches through both stores: the same answers, the same rows"),
+    "all": (
+        "everything",
+        "all of them, one after the other (with --long the part that --seeds says, 1 to 4)",
+    ),
     "T31": ("t31", "the test of the tests: bugs planted on purpose, and who finds them"),
 }
 """Name → the module below `tests.chaos`, and what it is about."""

@@ -42,7 +42,7 @@ async def _test(report: Report) -> None:
             each = count // len(BAD)
             for number, (name, faults) in enumerate(BAD.items()):
                 report.say(name)
-                await made.faults(**faults)
+                await made.faults("till", **faults)
                 lot = inputs[number * each : (number + 1) * each]
                 await Feed(made.app, Rough, lot, per_second=1e6).run()
                 await asyncio.sleep(4)

@@ -31,7 +31,7 @@ async def _test(report: Report) -> None:
     count = report.size(2_500, 5_000)
     chance = random.Random(report.seed)
     grabs = [_wish(f"g{n}", chance) for n in range(count)]
-    reaches = [_wish(f"r{n}", chance) for n in range(count // 10)]
+    reaches = [_wish(f"r{n}", chance) for n in range(count // 25)]
     async with world(report, modules=["tests.chaos.flows.locks"], sagas=[Grab, Reach], lease=8.0) as made:
         await made.hire(2, SAGACITY_CONCURRENCY="8")
         await made.ready()

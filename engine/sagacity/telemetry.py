@@ -34,6 +34,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "worker.started": "a worker claims sagas from now on",
         "worker.stopping": "a worker was told to end: no new claims",
         "worker.stopped": "a worker ended; nothing is in flight",
+        "worker.left_behind": "something did not end when it was told to; it is fenced and left behind",
         "worker.restarted": "a worker process died and was started again",
         "server.started": "the HTTP API listens",
         "server.stopped": "the HTTP API is closed",
@@ -49,6 +50,7 @@ _LEVELS = {
     "version.unserved": logging.WARNING,
     "rows.busy": logging.WARNING,
     "listener.failed": logging.ERROR,
+    "worker.left_behind": logging.ERROR,
     "worker.restarted": logging.WARNING,
     "fault": logging.ERROR,
 }

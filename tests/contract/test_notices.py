@@ -56,3 +56,10 @@ async def test_without_a_hint_nobody_is_woken(store: Store) -> None:
     await asyncio.wait_for(store.hinted(), 5)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(store.hinted(), 0.2)
+
+
+async def test_notices_are_given_by_key_from_behind_a_given_one(store: Store, desk: Bench) -> None:
+    await desk.send(first(notices=tuple(notice(f"k{n}", 1) for n in range(5))))
+    keys = [found.key for _, found in await store.notices(limit=2, after="k1")]
+    assert keys == ["k2", "k3"]
+    assert await store.notices(limit=2, after="k4") == []

@@ -6,9 +6,10 @@ import pytest
 
 from sagacity.audit import rebuild, verify
 from sagacity.errors import Conflict, InputError, KeyTaken, Refused, RefusedAct
+from sagacity.model.canonical import loaded
 from sagacity.model.record import Status
 from sagacity.store.open import open_store
-from sagacity.testing import PATIENCE, settled
+from sagacity.testing import PATIENCE, settled, until
 from tests.runtime.conftest import House
 from tests.runtime.flows import Ask, Errand, Fill
 
@@ -72,6 +73,41 @@ async def test_the_key_stays_taken_and_the_deed_cannot_be_rolled_back_any_more(h
     with pytest.raises(RefusedAct, match="what it did was erased"):
         await app.preview("a")
     assert await app.erase("a", reason="again") == 0
+
+
+async def test_with_it_goes_what_the_saga_that_rolled_it_back_was_given(house: House) -> None:
+    app = await house.open(Errand)
+    await house.work()
+    handle = await app.start(Errand, {"name": "secret"})
+    await handle.outcome(timeout=PATIENCE)
+    gate = house.town.gate("vault.refund")
+    rollback = await app.rollback(handle.id, reason="a mistake")
+    await until(lambda: house.town.count("vault.refund"))
+    with pytest.raises(RefusedAct, match="only a saga that is over"):
+        await app.erase(handle.id, reason="too early")
+    gate.set()
+    await rollback.outcome(timeout=PATIENCE)
+    assert await app.erase(handle.id, reason="on request") > 2
+    for saga in (handle.id, rollback.id):
+        row = await app.store.saga(saga)
+        assert row is not None
+        assert (row.record.input, row.record.results, row.record.restores) == ("null", {}, ())
+        for message in await app.store.messages(saga):
+            assert (message.data, message.payload) == ("null", "null")
+    assert (await verify(app.store)).findings == ()
+
+
+async def test_with_it_goes_why_it_ended_from_what_listeners_are_still_to_be_told(house: House) -> None:
+    app = await house.open(Errand)
+    await house.work(notices=True)
+    house.town.meets("depot.lend", Refused("Kim Secret lives there no more"))
+    handle = await app.start(Errand, {"name": "a"})
+    await handle.outcome(timeout=PATIENCE)
+    await app.erase(handle.id, reason="on request")
+    [(_, notice)] = await app.store.notices(limit=10)
+    told = loaded(notice.data)
+    assert (told["status"], told["reason"]) == ("rolled_back", None)
+    assert "Secret" not in notice.data
 
 
 async def test_only_of_a_saga_that_is_over(house: House) -> None:

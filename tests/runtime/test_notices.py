@@ -1,10 +1,14 @@
 """Ends are told: to every listener, at least once, per saga in order."""
 
 import asyncio
+import contextlib
+
+import pytest
 
 from sagacity.errors import Refused
 from sagacity.model.canonical import loaded
 from sagacity.model.unit import Notice
+from sagacity.runtime.relay import Relay
 from sagacity.testing import PATIENCE, running, until
 from tests.runtime.conftest import House
 from tests.runtime.flows import Errand, Fill
@@ -66,6 +70,53 @@ async def test_what_was_not_told_before_a_stop_is_told_by_the_next_worker(house:
     await until(lambda: told)
     assert [(notice.saga, notice.kind) for notice in told] == [(handle.id, "committed")]
     await until(lambda: none_left(house))
+
+
+async def test_listeners_that_always_fail_for_some_keep_nobody_else_waiting(house: House) -> None:
+    app = await house.open(Fill)
+    async with running(house.worker(notices=True)):
+        handles = [await app.start(Fill, {"name": f"n{n}", "box": "b"}) for n in range(7)]
+        for handle in handles:
+            await handle.outcome(timeout=PATIENCE)
+    told: list[str] = []
+    bad = set(sorted(str(handle.id) for handle in handles)[:4])
+
+    def listen(notice: Notice) -> None:
+        if notice.key in bad:
+            raise ConnectionError("not to this one")
+        told.append(notice.key)
+
+    relay = Relay(app.store, [listen], limit=2)
+    for _ in range(4):
+        await relay()
+    assert set(told) == {str(handle.id) for handle in handles} - bad
+
+
+async def test_a_listener_that_never_returns_does_not_keep_a_worker_from_ending(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sagacity.runtime.ending.AT_THE_END", 0.05)
+    app = await house.open(Fill)
+    called = asyncio.Event()
+
+    async def deaf(notice: Notice) -> None:
+        called.set()
+        while not done.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    done = asyncio.Event()
+    async with running(house.worker(listeners=(deaf,))):
+        handle = await app.start(Fill, {"name": "a", "box": "b"})
+        await handle.outcome(timeout=PATIENCE)
+        await called.wait()
+    done.set()
+    for task in asyncio.all_tasks():
+        if task.get_name() == "relay":
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.01)
+    assert await app.store.workers() == []
 
 
 async def none_left(house: House) -> bool:

@@ -453,3 +453,40 @@ class Picky(Saga, version=1):
     @step(do_two)
     def two(self) -> None:
         """Nothing to do."""
+
+
+class Distracted(Saga, version=1):
+    """One region takes a lock late, the other waits for word, an hour at the most."""
+
+    Input = Numbered
+
+    begun = State(initial=True)
+
+    class work(State.Parallel):
+        class left(State.Compound):
+            l0 = State(initial=True)
+            l1 = State(final=True)
+
+        class right(State.Compound):
+            r0 = State(initial=True)
+            r1 = State(final=True)
+
+    ended = State(final=True)
+
+    do_enter = begun.to(work)
+    do_left = work.left.l0.to(work.left.l1)
+    do_hear = work.right.r0.to(work.right.r1)
+    done_state_work = work.to(ended)
+
+    def more(self, given: Numbered) -> Iterable[Lock]:
+        yield exclusive("box", given.n)
+
+    @step(do_enter)
+    def enter(self) -> None:
+        """Nothing to do."""
+
+    @step(do_left, undo=Depot.give_back, retry=TWICE, locks=more)
+    async def left_one(self, given: Numbered, depot: Depot) -> Taken:
+        return await depot.take(given.n)
+
+    word = awaits(do_hear, signal="word", within=timedelta(hours=1), otherwise=cancel)

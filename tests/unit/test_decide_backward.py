@@ -253,6 +253,22 @@ def victim() -> Story:
     return story
 
 
+def test_a_restart_that_was_meant_for_the_time_before_the_last_one_is_refused() -> None:
+    story = victim()
+    moves = story.advance()
+    story.commit()
+    story.settle_undo(moves, DONE)
+    assert story.advance().restart
+    story.commit()
+    late = story.message("restart", data="deadlock: seen before it went back")
+    story.draft.mail.append(replace(late, payload=canonical({"seq": 1})))
+    assert story.advance() == Moves(sleep=WaitsFor.LOCK)
+    assert (story.record.restarts, [line.why for line in story.of(L.ActRefused)]) == (
+        1,
+        ["the lock cycle is gone"],
+    )
+
+
 def test_a_deadlocks_victim_is_undone_and_stands_in_the_queues_anew() -> None:
     story = victim()
     moves = story.advance()

@@ -8,7 +8,7 @@ from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import canonical
 from sagacity.model.record import EffectStatus, Status, WaitsFor
-from tests.unit.small_flows import Flat, Late, Numbered, Parent, Side, Waiter
+from tests.unit.small_flows import Distracted, Flat, Late, Numbered, Parent, Side, Waiter
 from tests.unit.story import NOON, Story, child_of, kept
 
 MINUTE = timedelta(minutes=1)
@@ -99,6 +99,33 @@ def test_late_locks_are_asked_for_before_anything_is_begun() -> None:
     moves = story.advance(holding=True)
     assert [run.step.name for run in moves.steps] == ["left_one", "right_one"]
     assert story.record.locked
+
+
+def queueing() -> Story:
+    """A saga that queues for a late lock, and waits for word in another region."""
+    story = Story(Distracted, Numbered())
+    story.does(None)
+    moves = story.advance()
+    assert moves == Moves(sleep=WaitsFor.LOCK, due_at=NOON + HOUR)
+    story.sleep(moves)
+    assert story.advance() == moves
+    return story
+
+
+def test_a_deadline_comes_in_time_also_while_one_queues_for_a_late_lock() -> None:
+    story = queueing()
+    story.passes(HOUR)
+    assert story.advance() == Moves(rest=True)
+    assert story.record.status is Status.ROLLED_BACK
+    assert (story.record.reason or "").startswith("word did not arrive")
+
+
+def test_a_signal_is_heard_also_while_one_queues_for_a_late_lock() -> None:
+    story = queueing()
+    story.tell("signal", name="word")
+    assert story.advance() == Moves(sleep=WaitsFor.LOCK)
+    assert [line.signal for line in story.of(L.Signalled)] == ["word"]
+    assert [run.step.name for run in story.advance(holding=True).steps] == ["left_one"]
 
 
 def test_late_locks_are_not_asked_for_while_something_is_in_flight() -> None:

@@ -59,7 +59,9 @@ def retry_refusal(record: Record) -> str | None:
 def _cancel(draft: Draft, message: Message, now: datetime) -> None:
     record = draft.record
     why = cancel_refusal(record)
-    if message.kind == "restart" and why is None and (record.locked or record.cancelling):
+    seen = (loaded(message.payload) or {}).get("seq", record.seq)
+    gone = record.locked or record.cancelling or seen != record.seq
+    if message.kind == "restart" and why is None and gone:
         why = "the lock cycle is gone"
     if why is not None:
         refuse(draft, message, why, now)

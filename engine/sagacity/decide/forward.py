@@ -41,9 +41,10 @@ def advance(
             draft.add(L.RolledBack(reason=record.cancelling, at=now))
             return Moves(rest=True)
         if record.cancelling is None or record.rolls_back is not None:
-            if not holding:
-                return Moves(sleep=WaitsFor.LOCK)
-            draft.add(L.Granted(at=now))
+            if holding:
+                draft.add(L.Granted(at=now))
+            elif not _moved_in_queue(draft, now):
+                return Moves(sleep=WaitsFor.LOCK, due_at=_deadline(draft))
     if draft.record.backward:
         return backward.advance(draft, now=now, busy=busy)
     if draft.record.cancelling is None:
@@ -51,6 +52,18 @@ def advance(
         if moves is not None:
             return moves
     return backward.turn(draft, now=now, busy=busy)
+
+
+def _moved_in_queue(draft: Draft, now: datetime) -> bool:
+    """Other regions' deadlines come also while one queues for a late lock. True: one sends the saga back."""
+    if not draft.record.backward and draft.record.waits:
+        while draft.record.cancelling is None and take_waits(draft, now):
+            pass
+    return draft.record.cancelling is not None
+
+
+def _deadline(draft: Draft) -> datetime | None:
+    return min((wait.until for wait in draft.record.waits), default=None)
 
 
 def _forward(draft: Draft, now: datetime, busy: frozenset[str]) -> Moves | None:
@@ -156,7 +169,7 @@ def _ask_late(draft: Draft, locks: tuple[Lock, ...], now: datetime) -> Moves | N
         return None
     late = tuple(Held(object=lock.object, mode=lock.mode, late=True) for lock in locks)
     draft.add(L.Locked(locks=late, granted=False, at=now))
-    return Moves(sleep=WaitsFor.LOCK)
+    return Moves(sleep=WaitsFor.LOCK, due_at=_deadline(draft))
 
 
 def _begin(draft: Draft, step: Step, run: Run | None, now: datetime) -> RunStep:

@@ -28,11 +28,21 @@ _KEPT = frozenset(
 
 
 async def erase(store: Store, saga: UUID, *, reason: str, actor: str | None, ids: IdSource) -> int:
-    """Erase what the lines of a saga say; returns how many lines were erased.
+    """Erase what the lines of a saga say, and of the saga that rolled it back; returns how many were erased.
 
     Raises:
-        NotFound: no such saga. RefusedAct: it is not over. Conflict: a worker has it in hand just now.
+        NotFound: no such saga. RefusedAct: it is not over, or its rollback is not. Conflict: a worker has
+            one of them in hand just now: ask again for the rest.
     """
+    linked = await store.rolled_back_by(saga)
+    if linked is None:
+        return await _erase(store, saga, reason=reason, actor=actor, ids=ids)
+    # It was given a copy of all that this one knew, and goes first: while it runs, it needs that.
+    first = await _erase(store, linked, reason=reason, actor=actor, ids=ids)
+    return first + await _erase(store, saga, reason=reason, actor=actor, ids=ids)
+
+
+async def _erase(store: Store, saga: UUID, *, reason: str, actor: str | None, ids: IdSource) -> int:
     row = await store.saga(saga)
     if row is None and saga not in await store.statuses([saga]):
         raise NotFound(f"no saga {saga}")

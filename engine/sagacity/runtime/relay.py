@@ -13,15 +13,33 @@ from sagacity.telemetry import tell, traced
 Listener = Callable[[Notice], Awaitable[None] | None]
 
 
-async def relay(store: Store, listeners: Sequence[Listener], *, limit: int = 200) -> int:
-    """Tell what has not been told yet; returns how many notices were acknowledged."""
-    sent = []
-    for id, notice in await store.notices(limit=limit):
-        if await _told(listeners, notice):
-            sent.append(id)
-    if sent:
-        await store.notices_sent(sent)
-    return len(sent)
+class Relay:
+    """Tells listeners of one store's notices, a portion at a time.
+
+    Portions go round by key, so keys whose listener always fails are asked again in their turn and
+    keep nobody else waiting.
+    """
+
+    def __init__(self, store: Store, listeners: Sequence[Listener], *, limit: int = 200) -> None:
+        self._store = store
+        self._listeners = listeners
+        self._limit = limit
+        self._after = ""
+
+    async def __call__(self) -> int:
+        """Tell the next portion of what has not been told yet; returns how many were acknowledged."""
+        found = await self._store.notices(limit=self._limit, after=self._after)
+        sent = [id for id, notice in found if await _told(self._listeners, notice)]
+        if sent:
+            await self._store.notices_sent(sent)
+        self._after = found[-1][1].key if len(found) == self._limit else ""
+        return len(sent)
+
+    async def rest(self) -> None:
+        """Tell everything once more, each key at least once; for a stop. The caller limits the time."""
+        self._after = ""
+        while await self() or self._after:
+            pass
 
 
 async def _told(listeners: Sequence[Listener], notice: Notice) -> bool:

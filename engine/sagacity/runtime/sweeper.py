@@ -8,7 +8,7 @@ from uuid import UUID
 from sagacity.ids import derived_id
 from sagacity.model.canonical import canonical
 from sagacity.model.record import Record
-from sagacity.model.unit import Message, QueueEntry
+from sagacity.model.unit import Message, QueueEntry, WaitGraph
 from sagacity.store.base import Store
 
 
@@ -22,18 +22,29 @@ async def break_cycles(store: Store, now: datetime) -> list[UUID]:
     front = sorted(graph.waiting - blockers(graph.queues.values()).keys())
     if front:
         await store.ring_sagas(front)
-    # Whoever moves, or goes back already, will leave its places by itself: no cycle goes through it.
-    still = ([entry for entry in queue if entry.saga in graph.waiting] for queue in graph.queues.values())
-    edges = blockers(still)
+    edges = _among_waiting(graph)
+    found = cycles(edges)
+    if not found:
+        return []
     victims: list[Record] = []
-    for cycle in cycles(edges):
+    for cycle in found:
         rows = [await store.saga(saga) for saga in cycle]
         victim = _youngest([row.record for row in rows if row is not None])
         if victim is not None:
             victims.append(victim)
+    # The records are younger than the snapshot: a victim of the sweep before may have gone back in between.
+    still = {saga for cycle in cycles(_among_waiting(await store.wait_graph())) for saga in cycle}
+    victims = [victim for victim in victims if victim.id in still]
     if victims:
         await store.put([_restart(victim, edges, now) for victim in victims])
     return [victim.id for victim in victims]
+
+
+def _among_waiting(graph: WaitGraph) -> dict[UUID, frozenset[UUID]]:
+    """Whoever moves, or goes back already, will leave its places by itself: no cycle goes through it."""
+    return blockers(
+        [entry for entry in queue if entry.saga in graph.waiting] for queue in graph.queues.values()
+    )
 
 
 def blockers(queues: Iterable[Sequence[QueueEntry]]) -> dict[UUID, frozenset[UUID]]:
@@ -124,6 +135,7 @@ def _restart(victim: Record, edges: Mapping[UUID, frozenset[UUID]], now: datetim
         id=derived_id(victim.id, "restart", victim.seq),
         kind="restart",
         saga=victim.id,
+        payload=canonical({"seq": victim.seq}),
         data=canonical(f"deadlock: it waits for {others}, which wait for it; it is the youngest"),
         actor="engine",
         arrived_at=now,

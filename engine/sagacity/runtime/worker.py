@@ -17,7 +17,7 @@ from sagacity.clock import Clock, SystemClock
 from sagacity.decide.draft import Draft, Scope
 from sagacity.definition.external import External
 from sagacity.definition.flow import Flow
-from sagacity.errors import ConfigError, RefusedAct, StoreError, StoreUnavailable
+from sagacity.errors import RefusedAct, StoreError, StoreUnavailable
 from sagacity.ids import IdSource, new_id
 from sagacity.invariants.broken import Violated
 from sagacity.model import lines as L
@@ -29,13 +29,15 @@ from sagacity.runtime.anchoring import Anchoring
 from sagacity.runtime.apart import Apart, guarded_tables
 from sagacity.runtime.committer import Committer, Lost
 from sagacity.runtime.drive import Drive
+from sagacity.runtime.ending import ended, in_time
 from sagacity.runtime.executor import Executor
 from sagacity.runtime.lease import Lease
-from sagacity.runtime.relay import Listener, relay
+from sagacity.runtime.relay import Listener, Relay
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.short import Short, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
+from sagacity.runtime.versions import check_definitions, tell_unserved
 from sagacity.store.base import Store
 from sagacity.telemetry import tell, traced
 
@@ -82,12 +84,14 @@ class Worker:
         self.ready = asyncio.Event()
         self.alone = asyncio.Lock()
         self._listeners = tuple(listeners)
+        self._relay = Relay(store, self._listeners)
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._unserved: set[tuple[str, int]] = set()
         self._given = externals
         self._anchoring = anchoring
         self._participants = participants
         self._stopping = asyncio.Event()
+        self._drained = asyncio.Event()
         self._work = asyncio.Event()
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
@@ -138,7 +142,7 @@ class Worker:
         HistoryLost: the store is behind what was anchored, or acknowledged.
             StoreError: the database was lost for good, or somebody took this worker's place.
         """
-        await self._check_definitions()
+        await check_definitions(self.store, [scope.flow for scope in self._scopes.values()])
         if self._anchoring is not None:
             await self._anchoring.check()
         wanted = {n: c for scope in self._scopes.values() for n, c in scope.flow.externals.items()}
@@ -154,22 +158,12 @@ class Worker:
         """Claim nothing more; let what is in flight end, or hand it back, within `grace`."""
         self._stopping.set()
         self.poke()
-        if self._drives:
-            await asyncio.wait(list(self._drives.values()), timeout=grace.total_seconds())
-        for task in list(self._drives.values()):
-            task.cancel()
-        if self._drives:
-            await asyncio.wait(list(self._drives.values()))
-
-    async def _check_definitions(self) -> None:
-        known = await self.store.definition_hashes(list(self._scopes))
-        for name, scope in self._scopes.items():
-            stored = known.get((name, scope.flow.version))
-            if stored is not None and stored != scope.flow.hash:
-                raise ConfigError(
-                    f"{name}@{scope.flow.version} has changed since sagas were started with it: "
-                    f"give it version={scope.flow.version + 1}, or put the old definition back"
-                )
+        try:
+            if self._drives:
+                await asyncio.wait(list(self._drives.values()), timeout=grace.total_seconds())
+            await ended(list(self._drives.values()))
+        finally:
+            self._drained.set()
 
     async def _enter(self, made: Mapping[str, External]) -> None:
         since = self.clock.monotonic()
@@ -227,24 +221,20 @@ class Worker:
             if stopped not in done:
                 self._failure = next(iter(done)).exception()
                 self._stopping.set()
-                for task in self._drives.values():
-                    task.cancel()
-            while self._drives:
-                await asyncio.wait(list(self._drives.values()))
+                await ended(list(self._drives.values()))
+            else:
+                await self._drained.wait()
             if self._listeners and self._failure is None:
-                await relay(self.store, self._listeners)
+                await ended([task for task in tasks if task.get_name() == "relay"])
+                await in_time(self._relay.rest(), name="relay")  # the next worker tells what is left
         finally:
             await self._leave([stopped, *tasks])
         if self._failure is not None:
             raise self._failure
 
     async def _leave(self, tasks: Sequence["asyncio.Task[Any]"]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for task in self._drives.values():
-            task.cancel()  # claimed in the very moment in which it stopped
-        await asyncio.gather(*self._drives.values(), return_exceptions=True)
+        await ended(tasks)
+        await ended(list(self._drives.values()))  # claimed in the very moment in which it stopped
         self.executor.close()
         with contextlib.suppress(StoreError):
             await self.store.ring_sagas(sorted(self._freed))
@@ -310,19 +300,12 @@ class Worker:
             if turn % rest == 0 and await break_cycles(self.store, self.time.now()):
                 self.poke()
             if turn % _SWEEPS_PER_LOOK == 1:
-                await self._tell_unserved()
+                self._unserved = await tell_unserved(self.store, self._served, self._unserved)
 
         await self._every(self.settings.sweep, sweep)
 
-    async def _tell_unserved(self) -> None:
-        """Sagas of a version that nobody runs: left alone, and told of once for each version."""
-        found = await self.store.unserved(self._served)
-        for name, version in sorted(found - self._unserved):
-            tell("version.unserved", definition=name, version=version, here=self._served[name])
-        self._unserved = found
-
     async def _tell(self) -> None:
-        await self._every(self.settings.poll, lambda: relay(self.store, self._listeners))
+        await self._every(self.settings.poll, self._relay)
 
     async def _claim(self) -> None:
         while True:
@@ -361,11 +344,17 @@ class Worker:
         if room <= 0:
             return 0
         claimed = await self.store.claim(self.id, names, limit=room)
+        if self._stopping.is_set():  # it was told to stop while it asked
+            self._owed.update(saga.record.id for saga in claimed)
+            return 0
         for saga in claimed:
             self._take(saga)
         room -= len(claimed)
         starts = await self.store.claim_starts(self.id, names, limit=room) if room > 0 else []
         mail = await self.store.mail([message.saga for message in starts]) if starts else {}
+        if self._stopping.is_set():
+            self._owed.update(message.saga for message in starts)
+            return len(claimed)
         for message in starts:
             self._begin(message, [m for m in mail.get(message.saga, ()) if m.kind != "start"])
         return len(claimed) + len(starts)

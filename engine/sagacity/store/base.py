@@ -379,7 +379,8 @@ class Store(Protocol):
     ) -> ChainHead:
         """Set `data` of those lines to null together with `unit`'s `erased` line, in one transaction.
 
-        With it goes what the saga's row and its inbox rows hold: `input`, `data`, `payload` become JSON null.
+        With it goes what the saga's row and its inbox rows hold: `input`, `data`, `payload` become JSON null;
+        and the `reason` in its outbox rows.
         """
 
     async def load(
@@ -398,8 +399,8 @@ class Store(Protocol):
 
     # --- notices --------------------------------------------------------------------------------
 
-    async def notices(self, *, limit: int) -> list[tuple[UUID, Notice]]:
-        """Unsent notices, per key only the lowest, with the row's id."""
+    async def notices(self, *, limit: int, after: str = "") -> list[tuple[UUID, Notice]]:
+        """Unsent notices, per key only the lowest, with the row's id; by key, of keys behind `after`."""
 
     async def notices_sent(self, ids: Sequence[UUID]) -> None:
         """Acknowledge: they are not sent again."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from sagacity.errors import Conflict
-from sagacity.model.canonical import NULL, JsonText
+from sagacity.model.canonical import NULL, JsonText, canonical
 from sagacity.model.lines import SCHEMA_VERSION, Applied, Locked
 from sagacity.model.record import Effect, Record, Status
 from sagacity.model.unit import ChainHead, LogRow, Message, ObjectState
@@ -197,6 +197,13 @@ def erase_lines(conn: Connection, scope: Scope, saga: UUID, seqs: Sequence[int])
     conn.execute(update(_SAGA).where(scope.of(_SAGA), _SAGA.c.id == saga).values(input=NULL))
     mail = update(inbox).where(scope.of(inbox), inbox.c.saga == saga)
     conn.execute(mail.values(data=NULL, payload=NULL))
+    outbox = schema.outbox
+    told = select(outbox.c.id, outbox.c.data).where(scope.of(outbox), outbox.c.saga == saga)
+    for row in list(conn.execute(told)):
+        # A listener may still have to be told that it ended, and how; not why.
+        content = orjson.loads(row.data)
+        data = canonical({**content, "reason": None} if isinstance(content, dict) else None)
+        conn.execute(update(outbox).where(scope.of(outbox), outbox.c.id == row.id).values(data=data))
 
 
 def check_empty(conn: Connection, scope: Scope) -> None:

@@ -311,8 +311,8 @@ class PortableStore(ABC):
 
     # --- notices ------------------------------------------------------------------------------------
 
-    async def notices(self, *, limit: int) -> list[tuple[UUID, Notice]]:
-        return await self._read(lambda conn: reads.notices(conn, self._scope, limit=limit))
+    async def notices(self, *, limit: int, after: str = "") -> list[tuple[UUID, Notice]]:
+        return await self._read(lambda conn: reads.notices(conn, self._scope, limit=limit, after=after))
 
     async def notices_sent(self, ids: Sequence[UUID]) -> None:
         await self._write(lambda conn: reads.notices_sent(conn, self._scope, ids))

@@ -255,8 +255,8 @@ def wait_graph(conn: Connection, scope: Scope) -> WaitGraph:
 # --- notices ----------------------------------------------------------------------------------------
 
 
-def notices(conn: Connection, scope: Scope, *, limit: int) -> list[tuple[UUID, Notice]]:
-    """Unsent notices, per key only the lowest, with the row's id."""
+def notices(conn: Connection, scope: Scope, *, limit: int, after: str = "") -> list[tuple[UUID, Notice]]:
+    """Unsent notices, per key only the lowest, with the row's id; by key, of keys behind `after`."""
     lower = _OUTBOX.alias("lower")
     is_behind = (
         select(lower.c.id)
@@ -266,7 +266,7 @@ def notices(conn: Connection, scope: Scope, *, limit: int) -> list[tuple[UUID, N
     )
     query = (
         select(_OUTBOX)
-        .where(scope.of(_OUTBOX), schema.UNSENT, ~is_behind)
+        .where(scope.of(_OUTBOX), schema.UNSENT, ~is_behind, _OUTBOX.c.key > after)
         .order_by(_OUTBOX.c.key, _OUTBOX.c.seq)
         .limit(limit)
     )

@@ -192,6 +192,31 @@ async def test_a_start_whose_worker_dies_goes_through_the_inbox(house: House) ->
     assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED
 
 
+async def test_a_worker_whose_idea_of_the_time_lags_does_not_claim_what_is_due_again_and_again(
+    house: House,
+) -> None:
+    clock = ManualClock()
+    app = await house.open(Ask, clock=clock)
+    worker = await house.work(lease=timedelta(days=30))
+    handle = await app.start(Ask, {"name": "a"})
+    worker.poke()
+    await settled(app, handle.id)
+    claims: list[object] = []
+    claim = app.store.claim
+
+    async def told(*args: Any, **named: Any) -> Any:
+        found = await claim(*args, **named)
+        claims.extend(found)
+        return found
+
+    app.store.claim = told  # type: ignore[method-assign]
+    assert worker.time._read is not None
+    worker.time._read -= timedelta(seconds=5)
+    clock.advance(timedelta(days=3, seconds=1))
+    await until(lambda: over(house, handle.id))
+    assert len(claims) == 1
+
+
 async def test_a_worker_that_was_stopped_for_longer_than_its_lease_does_not_take_itself_for_dead(
     house: House,
 ) -> None:

@@ -28,9 +28,6 @@ from sagacity.runtime.committer import Ack, Lost
 from sagacity.runtime.doors import Passage
 from sagacity.store.base import OwnTableError, RowImages
 
-_NEARLY = timedelta(seconds=10)
-"""A deadline that is no further off may have come already, by the database's clock."""
-
 
 class Drive:
     """See `run`."""
@@ -352,9 +349,7 @@ class Drive:
             left = moves.due_at - self._bench.time.now()
             await self._bench.clock.sleep(max(0.0, left.total_seconds()))
             return False
-        near = moves.due_at is not None and moves.due_at - now <= _NEARLY and not self.draft.lines
-        # It was claimed as due: this process's idea of the database's time may lag behind it.
-        if near and moves.due_at is not None and await self._bench.time.sync() >= moves.due_at:
+        if not self.draft.lines and await self._bench.time.lags_behind(moves.due_at):
             return False
         mark, record = self.draft.mark(), self.draft.record
         if moves.sleep is not None and not self._asleep(record, moves):

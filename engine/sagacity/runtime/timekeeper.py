@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 from sagacity.clock import Clock
 from sagacity.store.base import Store
 
+_NEARLY = timedelta(seconds=10)
+"""A deadline that is no further off may have come already, by the database's clock."""
+
 
 class Timekeeper:
     """What time it is at the database, from this process's point of view."""
@@ -31,3 +34,9 @@ class Timekeeper:
         if self._read is None:
             raise RuntimeError("Timekeeper.sync() has not been called")
         return self._read + timedelta(seconds=self._clock.monotonic() - self._at)
+
+    async def lags_behind(self, due_at: datetime | None) -> bool:
+        """Whether what was claimed as due, and seems not to be, is due after all."""
+        if due_at is None or due_at - self.now() > _NEARLY:
+            return False
+        return await self.sync() >= due_at

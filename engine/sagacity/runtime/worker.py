@@ -90,9 +90,7 @@ class Worker:
         self._given = externals
         self._anchoring = anchoring
         self._participants = participants
-        self._stopping = asyncio.Event()
-        self._drained = asyncio.Event()
-        self._work = asyncio.Event()
+        self._stopping, self._drained, self._work = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
         self._owed: set[UUID] = set()

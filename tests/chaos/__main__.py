@@ -17,6 +17,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "T7": ("t07", "workers that sleep past their lease and wake up"),
     "T9": ("t09", "backends of the server terminated and killed"),
     "T11": ("t11", "connections cut at each byte, reset, starved and silenced"),
+    "T10": ("t10", "failover to a standby, in step and behind (not in `make chaos`)"),
     "T16": ("t16", "an outside that is slow, broken, silent, and lies"),
     "T17": ("t17", "many sagas on one hot object beside many on cold ones"),
     "T18": ("t18", "lock sets that cross, taken at once and one by one"),

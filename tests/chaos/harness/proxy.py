@@ -69,6 +69,10 @@ class Proxy:
         self.reset()
         await asyncio.sleep(0)
 
+    def lead_to(self, port: int) -> None:
+        """New connections go there from now on."""
+        self._to = port
+
     def reset(self) -> None:
         """RST on every line."""
         for line in list(self.lines):

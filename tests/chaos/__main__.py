@@ -14,6 +14,8 @@ from pathlib import Path
 TESTS: dict[str, tuple[str, str]] = {
     "T3": ("t03", "deterministic simulation: 4 workers, 12 sagas, faults of store, network, clock and crash"),
     "T4": ("t04", "a crash before and after every call through a port, and a second one in recovery"),
+    "T5": ("t05", "outcomes that nobody knows: 10 % done but timed out, 10 % not done and timed out"),
+    "T12": ("t12", "clocks: skewed, jumping, running ten times too fast or too slow, leap day, summer time"),
     "T7": ("t07", "workers that sleep past their lease and wake up"),
     "T9": ("t09", "backends of the server terminated and killed"),
     "T11": ("t11", "connections cut at each byte, reset, starved and silenced"),

@@ -72,7 +72,8 @@ def corpus() -> list[dict[str, Any]]:
 def played(seeds: Iterable[int], database: MemoryDatabase) -> Iterator[Result]:
     """These seeds, one after the other."""
     quiet = logging.getLogger("sagacity")
-    level, quiet.level = quiet.level, logging.CRITICAL
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)
     thresholds = gc.get_threshold()
     # A seed makes much garbage that is soon gone; looking for it every 700 objects takes a tenth of the time.
     gc.set_threshold(100_000, *thresholds[1:])
@@ -81,7 +82,7 @@ def played(seeds: Iterable[int], database: MemoryDatabase) -> Iterator[Result]:
             yield play(seed, database)
     finally:
         gc.set_threshold(*thresholds)
-        quiet.level = level
+        quiet.setLevel(level)
 
 
 def report(result: Result, database: MemoryDatabase) -> str:

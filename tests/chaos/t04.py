@@ -58,7 +58,8 @@ def swept(number: int, database: MemoryDatabase, *, second: int, part: tuple[int
     scenario = SCENARIOS[number]
     result = Swept(scenario.name)
     quiet = logging.getLogger("sagacity")
-    level, quiet.level = quiet.level, logging.CRITICAL
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)
     gc.set_threshold(100_000, 20, 20)
     whole = played(scenario, database)
     result.wrong += [f"{scenario.name}, without a crash: {what}" for what in whole.wrong]
@@ -76,7 +77,7 @@ def swept(number: int, database: MemoryDatabase, *, second: int, part: tuple[int
             result.plays += 1
             result.twice += again.died == 2
             _blame(result, again.wrong, f"{scenario.name}, dead at {at[0]}#{at[1]} and {then} calls later")
-    quiet.level = level
+    quiet.setLevel(level)
     return result
 
 

@@ -7,6 +7,7 @@ import pytest
 from sagacity.store.memory import MemoryDatabase
 from tests.chaos import t04
 from tests.chaos.crashes import SCENARIOS
+from tests.chaos.unknowns import unanswered
 
 PARTS = 6
 
@@ -25,3 +26,10 @@ def test_a_death_at_any_call_changes_no_end(number: int, part: int, database: Me
     assert swept.wrong == []
     assert swept.died == swept.points > 10
     assert swept.twice > swept.points // 2
+
+
+def test_one_answer_in_five_that_never_comes_loses_and_doubles_nothing(database: MemoryDatabase) -> None:
+    wrong, figures = unanswered(database, sagas=150, seed=3)
+    assert wrong == []
+    assert figures["unknown calls"] > 50
+    assert figures["unknown writes"] > 0

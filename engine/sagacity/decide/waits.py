@@ -10,8 +10,18 @@ from sagacity.definition.flow import CANCEL, Await
 from sagacity.definition.table import Facts, fire
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL, Json, canonical, loaded
-from sagacity.model.record import Wait, WaitsFor
+from sagacity.model.record import Record, Wait, WaitsFor
 from sagacity.model.unit import Message
+
+
+def seems_due(record: Record, now: datetime) -> bool:
+    """Whether an instant that the record waits for has come, if `now` is right."""
+    instants = (
+        *(wait.until for wait in record.waits),
+        *(run.due_at for run in record.runs),
+        *(effect.undo_due_at for effect in record.effects),
+    )
+    return any(instant is not None and instant <= now for instant in instants)
 
 
 def take_waits(draft: Draft, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from sagacity.decide.draft import Draft, Moves, RunStep, Scope, ended
 from sagacity.decide.finish import Images, check_restores, finish, needs_check, own_rows, touched
 from sagacity.decide.forward import advance
 from sagacity.decide.outcomes import SUSPECT, interrupted, settle
+from sagacity.decide.waits import seems_due
 from sagacity.errors import HistoryLost, StepError, StoreError, StoreUnavailable
 from sagacity.invariants.broken import Violated
 from sagacity.invariants.locks import i21_holds
@@ -186,6 +187,8 @@ class Drive:
                 await self._load_states(touched(self.draft.record), fresh=True)
                 check_restores(self.draft, self._states, now=self._bench.time.now())
                 self._checked = True
+            if seems_due(self.draft.record, self._bench.time.now()):
+                await self._bench.time.sync()  # this machine's clock, running ahead, makes nothing due
             if await self._carry_out(self._advance()):
                 return
 
@@ -348,6 +351,7 @@ class Drive:
                 await self._commit()
             left = moves.due_at - self._bench.time.now()
             await self._bench.clock.sleep(max(0.0, left.total_seconds()))
+            await self._bench.time.sync()
             return False
         if not self.draft.lines and await self._bench.time.lags_behind(moves.due_at):
             return False

@@ -5,6 +5,7 @@ the moment when the answer arrived, so this time is never ahead of the database'
 is never seen early.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 
 from sagacity.clock import Clock
@@ -22,12 +23,18 @@ class Timekeeper:
         self._clock = clock
         self._read: datetime | None = None
         self._at = 0.0
+        self._reading = asyncio.Lock()
+        self._readings = 0
 
     async def sync(self) -> datetime:
-        """Read the database's clock again."""
-        read = await self._store.now()
-        self._read, self._at = read, self._clock.monotonic()
-        return read
+        """Read the database's clock again; who asks while somebody is reading shares the answer."""
+        asked = self._readings
+        async with self._reading:
+            if self._readings == asked or self._read is None:
+                read = await self._store.now()
+                self._read, self._at = read, self._clock.monotonic()
+                self._readings += 1
+        return self._read
 
     def now(self) -> datetime:
         """The database's instant, from the last reading on."""

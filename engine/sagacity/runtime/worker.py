@@ -32,6 +32,7 @@ from sagacity.runtime.drive import Drive
 from sagacity.runtime.ending import ended, in_time
 from sagacity.runtime.executor import Executor
 from sagacity.runtime.lease import Lease
+from sagacity.runtime.owed import Owed
 from sagacity.runtime.relay import Listener, Relay
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.short import Short, roll_back
@@ -93,9 +94,8 @@ class Worker:
         self._stopping, self._drained, self._work = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
-        self._owed: set[UUID] = set()
-        self._unrung = self._unsure = False
-        self._idle: frozenset[UUID] = frozenset()
+        self._owed = Owed(store, self.id, self._drives)
+        self._unrung = False
         self._failure: BaseException | None = None
 
     def _scope(self, flow: Flow, participants: Mapping[str, Any]) -> Scope:
@@ -257,22 +257,12 @@ class Worker:
         if not await self._lease.prolonged():
             raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
         await self.time.sync()
-        await self._find_forgotten()
+        if await self._owed.find_forgotten():
+            self.poke()
 
     async def sure(self) -> bool:
         """Its lease holds; one that may have run out was prolonged first. False: nobody knows."""
         return await self._lease.sure()
-
-    async def _find_forgotten(self) -> None:
-        """Hand back what this worker owns and has not in hand, seen so twice in a row.
-
-        It comes from a claim that was done after its answer had been given up.
-        """
-        idle = frozenset(await self.store.held(self.id)) - set(self._drives)
-        self._owed |= idle & self._idle
-        self._idle = idle - self._owed
-        if self._owed:
-            self.poke()
 
     async def _listen(self) -> None:
         async def heard() -> None:
@@ -312,7 +302,7 @@ class Worker:
             try:
                 found = await self._look()
             except StoreUnavailable:
-                self._unsure = True  # what was claimed and never told is this worker's, and in nobody's hands
+                self._owed.unsure = True  # what was claimed and never told is in nobody's hands
             if not found or len(self._drives) >= self.settings.concurrency:
                 await self._pause()
 
@@ -328,7 +318,7 @@ class Worker:
 
     async def _look(self) -> int:
         """Ring what is to be rung and claim what there is room for."""
-        await self._release_owed()
+        await self._owed.release_all()
         if self._freed:
             freed, self._freed = self._freed, set()
             await self.store.ring_sagas(sorted(freed))
@@ -426,22 +416,7 @@ class Worker:
 
     async def release(self, saga: UUID) -> None:
         """Give a saga back unchanged, for anybody to claim; while the database is away, later."""
-        try:
-            await self.store.hand_back(self.id, [saga])
-            await self.store.give_back_starts(self.id, [saga])
-        except StoreUnavailable:
-            self._owed.add(saga)
-
-    async def _release_owed(self) -> None:
-        if self._unsure:
-            held = await self.store.held(self.id)
-            self._owed.update(set(held) - set(self._drives))
-            self._unsure = False
-        owed = sorted(self._owed - set(self._drives))
-        if owed:
-            await self.store.hand_back(self.id, owed)
-            await self.store.give_back_starts(self.id, owed)
-            self._owed.difference_update(owed)
+        await self._owed.release(saga)
 
     async def _stick(self, saga: UUID, error: BaseException) -> None:
         """A fault of the flow's code or ours: the saga stops for an operator, with its locks."""

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
-from sagacity.decide import waits
 from sagacity.definition.project import Project
 from sagacity.model.record import Status
 from sagacity.orchestrator import Orchestrator
@@ -39,7 +38,6 @@ def test_nothing_is_early_missing_or_extra(clocks: Clocks, database: MemoryDatab
 def test_a_worker_that_believes_its_own_clock_is_found(
     database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert drive.seems_due is waits.seems_due
     monkeypatch.setattr(drive, "seems_due", lambda record, now: False)
     fired, wrong = timed(FAST, database, sagas=12)
     assert fired.early

@@ -108,7 +108,7 @@ def played(
         store = JudgedStore(database, tenant="main", clock=sim.clock, flows=project.flows)
         sim.loop.run_until_complete(store.open())
         sim.worker("one", inner=store)
-        sim.run(_story(sim, scenario))
+        sim.run(_story(sim, scenario, database))
         outcome.wrong = sim.loop.run_until_complete(_wrong(sim, store, scenario))
     return outcome
 
@@ -124,11 +124,15 @@ def _make_tables(database: MemoryDatabase) -> None:
         raw.executemany(f"INSERT INTO {table} (id, account_id) VALUES (?, ?)", rows)
 
 
-async def _story(sim: Simulation, scenario: Scenario) -> None:
+async def _story(sim: Simulation, scenario: Scenario, database: MemoryDatabase) -> None:
     await scenario.story(sim, sim.client(network=False))
-    await sim.ended(within=HOUR)
-    await sim.sleep(timedelta(seconds=10))  # an act upon what is over may still be on its way
-    await sim.ended(within=HOUR)
+    while sim.seconds < HOUR.total_seconds():
+        await sim.ended(within=HOUR)
+        # A rollback of what is over may still be on its way.
+        asked = database.raw.execute("SELECT 1 FROM inbox WHERE NOT done AND kind IN ('start', 'rollback')")
+        if asked.fetchone() is None:
+            return
+        await sim.sleep(timedelta(seconds=5))
 
 
 async def _wrong(sim: Simulation, store: JudgedStore, scenario: Scenario) -> list[str]:

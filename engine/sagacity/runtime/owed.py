@@ -29,9 +29,9 @@ class Owed:
         self._sagas: set[UUID] = set()
         self._idle: frozenset[UUID] = frozenset()
 
-    def add(self, saga: UUID) -> None:
-        """Give it back as soon as the database is there."""
-        self._sagas.add(saga)
+    def add(self, *sagas: UUID) -> None:
+        """Give them back as soon as the database is there."""
+        self._sagas.update(sagas)
 
     async def release(self, saga: UUID) -> None:
         """Give a saga back now, unchanged, for anybody to claim; while the database is away, later."""

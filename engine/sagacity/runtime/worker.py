@@ -333,7 +333,7 @@ class Worker:
             return 0
         claimed = await self.store.claim(self.id, names, limit=room)
         if self._stopping.is_set():  # it was told to stop while it asked
-            self._owed.update(saga.record.id for saga in claimed)
+            self._owed.add(*(saga.record.id for saga in claimed))
             return 0
         for saga in claimed:
             self._take(saga)
@@ -341,7 +341,7 @@ class Worker:
         starts = await self.store.claim_starts(self.id, names, limit=room) if room > 0 else []
         mail = await self.store.mail([message.saga for message in starts]) if starts else {}
         if self._stopping.is_set():
-            self._owed.update(message.saga for message in starts)
+            self._owed.add(*(message.saga for message in starts))
             return len(claimed)
         for message in starts:
             self._begin(message, [m for m in mail.get(message.saga, ()) if m.kind != "start"])

@@ -79,6 +79,7 @@ class Play:
             reached=self._reached,
         )
         self.store = JudgedStore(database, tenant="main", clock=self.sim.clock, flows=project.flows)
+        self.sim.services.watch = self.store.call
         self.people = People(self.sim, self.chance, calm=CALM)
         self.result = Result(seed=seed)
         self._fill_tables(database)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sagacity.clock import Clock
 from sagacity.definition.flow import Flow
 from sagacity.invariants import Broken, Call, Judge
+from sagacity.model.canonical import loaded
 from sagacity.model.record import Effect, Record
 from sagacity.model.unit import Batch, ChainHead, LogRow, ObjectState, Unit, Written
 from sagacity.store import schema
@@ -42,6 +43,7 @@ class JudgedStore(MemoryStore):
         pinned = {(name, flow.version): flow for name, flow in flows.items()}
         self.judge = Judge(tenant=tenant, lane="live", flows=pinned)
         self.found: list[Broken] = []
+        self._intended: set[str] = set()
         self.batches = 0
 
     async def write(self, batch: Batch) -> Written:
@@ -74,10 +76,17 @@ class JudgedStore(MemoryStore):
     async def _judged(self, rows: Iterable[LogRow]) -> None:
         """I5 and I6 after this very batch, for all that it touched; the judge's own rules for its lines."""
         rows = tuple(rows)
+        self._intended.update(loaded(row.data)["key"] for row in rows if row.kind == "intent" and row.data)
         self.batches += 1
         self.found += self.judge.batch(rows)
         sagas, effects, objects = await self._read(lambda conn: _stored(conn, rows))
         self.found += self.judge.tables(sagas=sagas, effects=effects, objects=objects)
+
+    def call(self, entry: Entry) -> None:
+        """I14: whatever arrives outside, or is taken back there, has its intent in the log by then."""
+        key = entry.undoes or entry.key
+        if key not in self._intended:
+            self.found.append(Broken(invariant="I14", where=key, why=f"{entry.call} came before its intent"))
 
     async def judge_whole(self, entries: Iterable[Entry]) -> list[Broken]:
         """At the end: all tables, the outside's ledger, and what only the whole can tell."""

@@ -52,7 +52,7 @@ QUEUES = _suite("tests/runtime/test_locks.py", "-k", "sqlite")
 CANCELS = _suite("tests/runtime/test_cancel.py", "-k", "sqlite")
 UNDOING = _suite("tests/runtime/test_compensation.py", "-k", "sqlite")
 COMMITS = _suite("tests/runtime/test_commit.py", "-k", "sqlite")
-DECIDING = _suite("tests/unit/test_decide_machine.py")
+TABLE = _suite("tests/unit/test_table_equals_library.py")
 
 HUNTERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "log-may-be-edited": (LOG,),
@@ -64,7 +64,7 @@ HUNTERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "memo-not-stored": (SIMULATED, BATCHES),
     "object-state-not-stored": (PLACES, SIMULATED),
     "line-forgotten": (SIMULATED, RUNNING),
-    "ack-before-commit": (COMMITTING, SIMULATED),
+    "ack-before-commit": (SIMULATED, COMMITTING),
     "unknown-taken-for-landed": (COMMITTING, SIMULATED),
     "unknown-taken-for-lost": (SIMULATED, COMMITTING),
     "flush-not-checked": (STORED,),
@@ -72,10 +72,10 @@ HUNTERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "half-is-forgotten": (COMMITTING, SIMULATED),
     "stuck-moves-by-itself": (SIMULATED, UNDOING),
     "gave-up-is-rolled-back": (SIMULATED, UNDOING),
-    "guards-ignored": (SIMULATED, DECIDING),
+    "guards-ignored": (TABLE,),
     "other-input-same-key": (INBOX,),
     "bell-not-asserted": (SIMULATED, RUNNING),
-    "hand-over-wakes-nobody": (SIMULATED, QUEUES),
+    "hand-over-wakes-nobody": (QUEUES, SIMULATED),
     "changed-definition-runs": (RUNNING,),
     "call-before-intent": (SIMULATED, UNDOING),
     "cancel-after-the-pivot": (SIMULATED, CANCELS),

@@ -6,7 +6,7 @@ second effect, a refusal for good stays one, and what a probe calls not landed d
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,6 +98,9 @@ class Services:
         world: the simulation.
         classes: externals by name; each is answered by its `Mock`.
         instead: name → what answers in place of that external's `Mock`.
+
+    Attributes:
+        watch: told of each call of an effect in the moment in which it comes in.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Services:
         instead: Mapping[str, Any] | None = None,
     ) -> None:
         self.ledger = Ledger()
+        self.watch: Callable[[Entry], None] = lambda entry: None
         self._world = world
         self._sent = 0
         self._fenced: dict[str, int] = {}
@@ -230,6 +234,7 @@ class Services:
             outcome=outcome,
         )
         self.ledger.entries.append(entry)
+        self.watch(entry)
 
     def _enter(self, request: "_Request", key: str, answer: Any) -> None:
         ledger, undoes = self.ledger, request.undoes or None

@@ -85,11 +85,11 @@ async def all_sagas(app: Orchestrator, definition: str | None = None) -> dict[st
     return found
 
 
-async def judge_log(app: Orchestrator, report: Report) -> None:
-    """`sagacity verify`: chains, stories, tables."""
+async def judge_log(app: Orchestrator, report: Report, *, only: str | None = None) -> None:
+    """`sagacity verify`: chains, stories, tables; or only one check, where no flow made the lines."""
     verdict = await verify(app.store)
     report.figure("log lines verified", verdict.lines)
-    for finding in verdict.findings:
+    for finding in (found for found in verdict.findings if only in (None, found.check)):
         report.blame(f"verify: {finding.check}: {finding.where}: {finding.what}")
 
 

@@ -89,7 +89,13 @@ class Fresh(Child):
     async def _start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self._command, cwd=self._folder, env=self._env, stdin=PIPE, stdout=log, stderr=log
+                *self._command,
+                cwd=self._folder,
+                env=self._env,
+                stdin=PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self.pid = self.process.pid
 
@@ -113,7 +119,13 @@ class Nursery:
         command = [sys.executable, "-m", "tests.chaos.harness.nursery", *self._modules]
         with (self._folder / "nursery.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command, cwd=self._folder, env=self._env, stdin=PIPE, stdout=PIPE, stderr=log
+                *command,
+                cwd=self._folder,
+                env=self._env,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=log,
+                start_new_session=True,
             )
         assert self._process.stdout is not None
         if not await self._process.stdout.readline():
@@ -129,6 +141,10 @@ class Nursery:
                 self._births.pop(told["n"]).set_result(told["born"])
             elif told["dead"] in self._deaths:
                 self._deaths[told["dead"]].set_result(told["code"])
+        # The nursery is gone, and the kernel has killed all that came out of it.
+        for told_of in (*self._deaths.values(), *self._births.values()):
+            if not told_of.done():
+                told_of.set_result(-int(signal.SIGKILL))
 
     async def bear(self, argv: Sequence[str], env: Mapping[str, str], log: Path) -> int:
         """Fork a worker; its pid."""

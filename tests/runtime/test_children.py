@@ -183,6 +183,34 @@ async def test_a_childs_rollback_that_an_operator_has_started_is_waited_for(
     assert house.town.standing == []
 
 
+async def test_a_childs_rollback_that_parent_and_operator_ask_for_at_once_is_told_to_the_parent(
+    house: House,
+) -> None:
+    app = await house.open(Household)
+    await house.work()
+    house.town.gates["porter.send"] = word = FromTheThird(house)
+    house.town.meets("porter.send", None, None, Refused("nobody there"))
+    handle = await app.start(Household, {"name": "h", "errands": ["a", "b"]})
+    await until(lambda: house.town.count("porter.send") == 3)
+    child, ring = (await children_of(house))["0"], app.store.ring
+
+    async def nobody(*, limit: int = 500) -> int:
+        return 0
+
+    async def asked() -> bool:
+        return any(message.kind == "rollback" for message in await app.store.messages(child))
+
+    app.store.ring = nobody  # type: ignore[method-assign]
+    word.set()
+    await until(asked)
+    operators = await app.rollback(child, reason="an operator's wish")
+    assert (await operators.outcome(timeout=PATIENCE)).status is Status.COMMITTED
+    app.store.ring = ring  # type: ignore[method-assign]
+    assert (await handle.outcome(timeout=PATIENCE)).status is Status.ROLLED_BACK
+    assert len(await house.lines(child, "rollback_asked")) == 2
+    assert house.town.standing == []
+
+
 async def test_a_whole_household_is_rolled_back_after_commit(house: House) -> None:
     app = await house.open(Household)
     await house.work()

@@ -56,25 +56,28 @@ class Short:
 
 async def roll_back(bench: Bench, draft: Draft) -> None:
     """A committed saga is asked to be rolled back: start the saga that does it, once."""
+    started = bool(await bench.store.statuses([rollback_id(draft.record.id)]))
     for message in [m for m in draft.mail if m.kind == "rollback"]:
-        await _asked(bench, draft, message)
+        started = await _asked(bench, draft, message, started=started)
     take_acts(draft, bench.time.now())
 
 
-async def _asked(bench: Bench, draft: Draft, message: Message) -> None:
+async def _asked(bench: Bench, draft: Draft, message: Message, *, started: bool) -> bool:
+    """Take one request in; whether the rollback is started by now."""
     now, record = bench.time.now(), draft.record
     if erased(record):
         refuse(draft, message, "what it did was erased", now)
         _tell_parent(draft, record, message, "erased")
-        return
+        return started
     id = rollback_id(record.id)
     draft.consume(message)
-    if await bench.store.statuses([id]):
+    if started:
         # Whoever asks now was not the one who had it started, and would not be told of its end.
         _adopt(draft, record, message)
     else:
         draft.post(await rollback_start(bench.store, record, message))
     draft.add(L.RollbackAsked(rollback=id, actor=message.actor, message=message.id, at=now))
+    return True
 
 
 def _adopt(draft: Draft, record: Record, asked: Message) -> None:

@@ -234,8 +234,15 @@ def _half_is_forgotten() -> None:
 
 @_plants("stuck-moves-by-itself")
 def _stuck_moves_by_itself() -> None:
-    for module in (forward, drive):
-        _put(module, "ended", lambda record: record.status.final)
+    right = acts.take_acts
+
+    def take_acts(made: Any, now: Any) -> None:
+        mail = bool(made.mail)
+        right(made, now)
+        if mail and made.record.status is Status.STUCK:
+            made.add(L.Compensating(reason="", at=now))
+
+    _put(forward, "take_acts", take_acts)
 
 
 @_plants("gave-up-is-rolled-back")
@@ -273,12 +280,18 @@ def _other_input_same_key() -> None:
 
 @_plants("bell-not-asserted")
 def _bell_not_asserted() -> None:
-    right = drive.Drive._unit
+    right_stale, right_write = batch._stale, batch._write_sagas
 
-    def unit(self: Any, **named: Any) -> Any:
-        return replace(right(self, **named), arrivals=None)
+    def stale(parts: Any, seen: Any, worker: Any) -> Iterator[tuple[Any, Loss]]:
+        return ((saga, loss) for saga, loss in right_stale(parts, seen, worker) if loss is Loss.STALE)
 
-    _put(drive.Drive, "_unit", unit)
+    def write_sagas(conn: Any, scope: Any, parts: Any, seen: Any, worker: Any) -> None:
+        heard = {id: SimpleNamespace(heard=row.arrivals) for id, row in seen.sagas.items()}
+        updated = tuple(replace(unit, arrivals=None) if unit.release else unit for unit in parts.updated)
+        right_write(conn, scope, replace(parts, updated=updated), seen._replace(sagas=heard), worker)
+
+    _put(batch, "_stale", stale)
+    _put(batch, "_write_sagas", write_sagas)
 
 
 @_plants("hand-over-wakes-nobody")
@@ -293,10 +306,10 @@ def _hand_over_wakes_nobody() -> None:
 
 @_plants("changed-definition-runs")
 def _changed_definition_runs() -> None:
-    async def check(self: Any) -> None:
-        del self
+    async def check(store: Any, flows: Any) -> None:
+        del store, flows
 
-    _put(worker.Worker, "_check_definitions", check)
+    _put(worker, "check_definitions", check)
 
 
 @_plants("call-before-intent")

@@ -49,9 +49,10 @@ STORED = _suite("tests/contract/test_sqlite.py")
 COMMITTING = _suite("tests/runtime/test_committer.py")
 RUNNING = _suite("tests/runtime/test_worker.py", "-k", "sqlite")
 QUEUES = _suite("tests/runtime/test_locks.py", "-k", "sqlite")
-CANCELS = _suite("tests/runtime/test_cancel.py", "-k", "sqlite")
 UNDOING = _suite("tests/runtime/test_compensation.py", "-k", "sqlite")
 COMMITS = _suite("tests/runtime/test_commit.py", "-k", "sqlite")
+GOING_BACK = _suite("tests/unit/test_decide_backward.py")
+WAITING = _suite("tests/unit/test_decide_waits.py")
 TABLE = _suite("tests/unit/test_table_equals_library.py")
 
 HUNTERS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -66,19 +67,19 @@ HUNTERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "line-forgotten": (SIMULATED, RUNNING),
     "ack-before-commit": (SIMULATED, COMMITTING),
     "unknown-taken-for-landed": (COMMITTING, SIMULATED),
-    "unknown-taken-for-lost": (SIMULATED, COMMITTING),
+    "unknown-taken-for-lost": (COMMITTING, SIMULATED),
     "flush-not-checked": (STORED,),
     "one-loser-fails-all": (COMMITTING, SIMULATED),
     "half-is-forgotten": (COMMITTING, SIMULATED),
-    "stuck-moves-by-itself": (SIMULATED, UNDOING),
+    "stuck-moves-by-itself": (GOING_BACK, SIMULATED),
     "gave-up-is-rolled-back": (SIMULATED, UNDOING),
     "guards-ignored": (TABLE,),
     "other-input-same-key": (INBOX,),
-    "bell-not-asserted": (SIMULATED, RUNNING),
+    "bell-not-asserted": (WORKERS, SIMULATED),
     "hand-over-wakes-nobody": (QUEUES, SIMULATED),
     "changed-definition-runs": (RUNNING,),
     "call-before-intent": (SIMULATED, UNDOING),
-    "cancel-after-the-pivot": (SIMULATED, CANCELS),
+    "cancel-after-the-pivot": (WAITING, SIMULATED),
     "undo-forward": (SIMULATED, UNDOING),
     "undo-skips-the-unknown": (SIMULATED, UNDOING),
     "key-changes-with-the-attempt": (SIMULATED, RUNNING),

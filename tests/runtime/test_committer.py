@@ -1,7 +1,9 @@
 """Many sagas in one durable write: whoever fails, fails alone, and no answer is guessed."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +17,8 @@ from sagacity.ids import new_id
 from sagacity.model import lines as L
 from sagacity.model.canonical import canonical
 from sagacity.model.record import Status
-from sagacity.model.unit import Batch, ChainHead, OutcomeUnknown, WorkerInfo, Written
+from sagacity.model.unit import Batch, ChainHead, OutcomeUnknown, Unit, WorkerInfo, Written
+from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.committer import Ack, Committer, Lost
 from sagacity.testing import NOON, PATIENCE, until
 from tests.runtime.conftest import House
@@ -57,9 +60,18 @@ async def test_an_error_that_names_nobody_fails_only_who_causes_it(house: House)
     await until(lambda: over(house, "n7"))
 
 
-@pytest.mark.parametrize("place", [0, 3, 7])
-async def test_a_member_that_loses_is_told_and_the_others_are_written(house: House, place: int) -> None:
-    app = await house.open(Fill)
+@dataclass(slots=True)
+class Desk:
+    """A committer at work on a chain of its own, and units of new sagas for it."""
+
+    scope: Scope
+    committer: Committer
+    task: "asyncio.Task[None]"
+    units: list[Unit]
+
+
+@asynccontextmanager
+async def desk_of(app: Orchestrator) -> AsyncIterator[Desk]:
     flow = app.project.flows["Fill"]
     scope = Scope(flow=flow, participants={}, tenant=app.store.tenant, lane=app.store.lane)
     worker = WorkerInfo(
@@ -74,18 +86,47 @@ async def test_a_member_that_loses_is_told_and_the_others_are_written(house: Hou
         start_message(flow, saga=new_id(), key=f"k{n}", data=canonical({"name": f"n{n}"}), now=NOON)
         for n in range(8)
     ]
-    drafts = [begin(scope, message, now=NOON) for message in messages]
-    units = [draft.unit(epoch=1, release=True) for draft in drafts]
-    gone = drafts[place].record
-    stale = Draft(scope, replace(gone, revision=4, seq=4), ())
-    stale.add(L.CancelAsked(reason="gone", actor=None, message=None, at=NOON))
-    units[place] = stale.unit(epoch=9, release=True)
-    answers = await asyncio.gather(*map(committer.submit, units), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [Lost if n == place else Ack for n in range(8)]
-    rows = [await app.store.saga(unit.saga) for unit in units]
-    assert [row is not None for row in rows] == [n != place for n in range(8)]
+    units = [begin(scope, message, now=NOON).unit(epoch=1, release=True) for message in messages]
+    yield Desk(scope, committer, task, units)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+async def test_a_member_that_loses_is_told_and_the_others_are_written(house: House, place: int) -> None:
+    app = await house.open(Fill)
+    async with desk_of(app) as desk:
+        stale = Draft(desk.scope, replace(desk.units[place].record, revision=4, seq=4), ())
+        stale.add(L.CancelAsked(reason="gone", actor=None, message=None, at=NOON))
+        desk.units[place] = stale.unit(epoch=9, release=True)
+        answers = await asyncio.gather(*map(desk.committer.submit, desk.units), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Lost if n == place else Ack for n in range(8)]
+    rows = [await app.store.saga(unit.saga) for unit in desk.units]
+    assert [row is not None for row in rows] == [n != place for n in range(8)]
+
+
+@pytest.mark.parametrize("landed", [True, False])
+async def test_a_batch_whose_answer_was_lost_is_written_once_and_acknowledged(
+    house: House, landed: bool
+) -> None:
+    app = await house.open(Fill)
+    write, sent = app.store.write, list[Batch]()
+
+    async def broken(batch: Batch) -> Written:
+        sent.append(batch)
+        if len(sent) == 1:
+            if landed:
+                await write(batch)
+            raise OutcomeUnknown("the answer was lost")
+        return await write(batch)
+
+    app.store.write = broken  # type: ignore[method-assign]
+    async with desk_of(app) as desk:
+        answers = await asyncio.gather(*map(desk.committer.submit, desk.units), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {Ack}
+    assert len(sent) == (1 if landed else 2)
+    for unit in desk.units:
+        assert len(await app.store.history(unit.saga)) == len(unit.lines)
 
 
 async def over(house: House, key: str) -> bool:

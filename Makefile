@@ -14,7 +14,7 @@ WORKERS ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: chaos chaos-long help setup fmt lint types layers test test-pg coverage docs build wheel check lock run services
+.PHONY: chaos chaos-bugs chaos-long help setup fmt lint types layers test test-pg coverage docs build wheel check lock run services
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ check: ## what CI runs: lint, types, layers, all tests (docs and packaging too) 
 
 chaos: setup ## the short form of every test of reliability (under 25 minutes): make chaos [SEED=7]
 	@$(BIN)/python -u -m tests.chaos all --short --seed $(or $(SEED),7)
+
+chaos-bugs: setup ## the test of the tests: plant 40 bugs, one at a time, and see who finds each
+	@$(BIN)/python -u -m tests.chaos T31
 
 chaos-long: setup ## the night's form, in four parts of under 80 minutes: make chaos-long PART=1 [SEED=7]
 	@$(BIN)/python -u -m tests.chaos all --long --seeds $(or $(PART),1) --seed $(or $(SEED),7)

@@ -1,6 +1,7 @@
 """Each promise of docs/guarantees.md names what proves it, and what it names is there."""
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 import pytest
 
 from tests.chaos.__main__ import TESTS
+from tests.chaos.bugs import BUGS
+from tests.chaos.plants import PLANTS
+from tests.chaos.t31 import HUNTERS
 from tests.docs.blocks import ROOT
 from tools.figures import PAGE, page_with
 
@@ -68,3 +72,12 @@ def test_figures_of_a_run_are_put_into_the_page_and_others_stay() -> None:
     assert page_with(second, []) == second
     with pytest.raises(ValueError, match="figures: begin"):
         page_with("no place", [_result()])
+
+
+def test_the_page_of_finds_has_every_real_bug_and_every_planted_one() -> None:
+    page = (ROOT / "docs" / "found.md").read_text()
+    for row in json.loads((ROOT / "tests" / "chaos" / "found.json").read_text()):
+        assert f"| {row['invariant']} | {row['test']}, seed {row['seed']} | {row['what']} |" in page
+    for bug in BUGS:
+        assert f"| `{bug.name}` | {', '.join(bug.breaks)} | {bug.what} |" in page
+    assert {bug.name for bug in BUGS} == set(PLANTS) == set(HUNTERS)

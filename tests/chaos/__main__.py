@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS: dict[str, tuple[str, str]] = {
+    "T2": ("t02", "model-based: a rule machine against a small reference model"),
     "T3": ("t03", "deterministic simulation: 4 workers, 12 sagas, faults of store, network, clock and crash"),
     "T4": ("t04", "a crash before and after every call through a port, and a second one in recovery"),
     "T5": ("t05", "outcomes that nobody knows: 10 % done but timed out, 10 % not done and timed out"),

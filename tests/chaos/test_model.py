@@ -7,10 +7,10 @@ from tests.chaos.t02 import model_based
 
 
 def test_engine_and_reference_model_agree() -> None:
-    model_based(12, steps=20)
+    model_based(20, steps=30)
 
 
 def test_a_model_that_is_wrong_is_contradicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "ATTEMPTS", 1)
     with pytest.raises(AssertionError):
-        model_based(30, steps=6)
+        model_based(100, steps=10)

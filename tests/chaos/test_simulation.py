@@ -1,5 +1,7 @@
 """T3 in the gate: 500 seeds, and every seed that ever failed; what T3 itself promises stands beside it."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +38,25 @@ def test_a_seed_is_one_history(database: MemoryDatabase) -> None:
     assert (once.log_hash, once.fired, once.ends) == (again.log_hash, again.fired, again.ends)
     assert once.fired, "a seed without faults proves nothing"
     assert once.lines > 50
+
+
+def test_a_seed_is_the_same_history_in_another_process_with_another_hash_seed() -> None:
+    code = (
+        "from sagacity.store.memory import MemoryDatabase\n"
+        "from tests.chaos import t03\n"
+        "print([result.log_hash for result in t03.played([6, 15, 17], MemoryDatabase())])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "4242")
+    }
+    assert len(said) == 1
 
 
 def test_a_failure_is_shrunk_to_the_faults_that_it_needs(

@@ -237,8 +237,8 @@ class Drive:
             return
         for run in moves.steps:
             self._tasks[run.step.name] = asyncio.create_task(self._attempt(run))
-        done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
+        await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        for task in [task for task in self._tasks.values() if task.done()]:  # as they were begun, always
             run, outcome = task.result()
             del self._tasks[run.step.name]
             self._take(run, outcome)

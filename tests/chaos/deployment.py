@@ -156,6 +156,8 @@ class Play:
             task.cancel()
         if clerk.done() and not clerk.cancelled() and (error := clerk.exception()) is not None:
             raise error
+        # Whoever has a saga in hand that is over already, for mail that came late, puts it down meanwhile.
+        await self.sim.sleep(self.lease * 3)
         return await self._all_ended()
 
     def run(self) -> Result:

@@ -464,7 +464,7 @@ def _elsewhere() -> Any:
     [
         (asyncpg.LockNotAvailableError("busy"), StoreUnavailable),
         (asyncpg.TooManyConnectionsError("full"), StoreUnavailable),
-        (asyncpg.DiskFullError("full"), StoreError),
+        (asyncpg.DiskFullError("full"), StoreUnavailable),
         (TimeoutError(), StoreUnavailable),
         (asyncpg.DataError("an argument"), StoreError),
     ],

@@ -4,16 +4,33 @@ A lease stands on the worker's row alone. A saga has an owner and an epoch; ever
 raises the epoch, and every write is fenced by it, so whoever lost a saga can no longer write it,
 however late its result comes.
 
-`now` is an instant or the database's own expression for it.
+`now` is an instant or the database's own expression for it. What idle workers ask again and again is
+built once: to build such a statement costs as much as to run it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, insert, not_, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    false,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from sagacity.errors import StoreError, StoreUnavailable
 from sagacity.model.record import FINAL
@@ -33,6 +50,9 @@ _SAGA = schema.saga
 _WORKER = schema.worker
 # An expression, so that no planner walks the index of a definition through all its history.
 _DEFINITION: ColumnElement[str] = func.coalesce(_SAGA.c.definition, "")
+# Values of statements that are built once.
+_AT: BindParameter[datetime] = bindparam("at_instant", type_=_WORKER.c.lease_until.type)
+_BY: BindParameter[UUID] = bindparam("by_worker", type_=_WORKER.c.id.type)
 
 
 # --- workers ----------------------------------------------------------------------------------------
@@ -110,8 +130,13 @@ def is_alive(conn: Connection, scope: Scope, worker: UUID) -> bool:
     Without it a claim that comes late (a frozen process, a slow line) would give a saga to somebody whom
     nobody takes over again.
     """
-    row = select(_WORKER.c.id).where(scope.of(_WORKER), _WORKER.c.id == worker, _WORKER.c.alive)
-    return conn.scalar(row.with_for_update(read=True)) is not None
+    return conn.scalar(_living(scope), {"by_worker": worker}) is not None
+
+
+@lru_cache(maxsize=64)
+def _living(scope: Scope) -> Select[Any]:
+    row = select(_WORKER.c.id).where(scope.of(_WORKER), _WORKER.c.id == _BY, _WORKER.c.alive)
+    return row.with_for_update(read=True)
 
 
 def heartbeat(conn: Connection, scope: Scope, worker: UUID, lease: timedelta, *, now: Now) -> bool:
@@ -193,22 +218,39 @@ def claim(
     """Sagas that nobody owns and that are due or rung, now owned by `worker`; none where it is dead."""
     if not is_alive(conn, scope, worker):
         return []
-    free = select(_SAGA.c.id, _SAGA.c.heard).where(scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused)
-    if isinstance(definitions, Mapping):
-        own = or_(false(), *(_is(n, v) for n, v in definitions.items()))
-        free = free.where(_DEFINITION.in_(list(definitions)), or_(own, _SAGA.c.status.in_(FINAL)))
-    else:
-        free = free.where(_DEFINITION.in_(definitions))
+    known = isinstance(now, datetime)
+    due, rung = _wanted(scope, inbox.asked(definitions), _AT if known else now)
+    at = {"at_instant": now} if known else {}
+    orphaned: set[UUID] = set()
+    free = list(conn.execute(due, {"room": limit, **at}))
+    found = _owned(conn, scope, worker, free, orphaned)
+    if len(found) < limit:
+        free = list(conn.execute(rung, {"room": limit - len(found)}))
+        found += _owned(conn, scope, worker, free, orphaned)
+    claimed = _with_mail(conn, scope, found)
+    return [replace(c, orphaned=True) if c.record.id in orphaned else c for c in claimed]
+
+
+@lru_cache(maxsize=64)
+def _wanted(
+    scope: Scope, served: tuple[tuple[str, int | None], ...], now: ColumnElement[datetime]
+) -> tuple[Select[Any], Select[Any]]:
+    """Free sagas that are due, and those that are rung: `room` of them at most that nobody else is taking."""
+    free = select(_SAGA.c.id, _SAGA.c.heard).where(
+        scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, _DEFINITION.in_([name for name, _ in served])
+    )
+    if any(version is not None for _, version in served):
+        own = or_(false(), *(_is(name, version) for name, version in served if version is not None))
+        free = free.where(or_(own, _SAGA.c.status.in_(FINAL)))
     due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(
         _SAGA.c.wake_at, _SAGA.c.id
     )
-    orphaned: set[UUID] = set()
-    found = _owned(conn, scope, worker, due.limit(limit), orphaned)
-    if len(found) < limit:
-        rung = free.where(schema.RUNG).order_by(_SAGA.c.id)
-        found += _owned(conn, scope, worker, rung.limit(limit - len(found)), orphaned)
-    claimed = _with_mail(conn, scope, found)
-    return [replace(c, orphaned=True) if c.record.id in orphaned else c for c in claimed]
+    rung = free.where(schema.RUNG).order_by(_SAGA.c.id)
+    due, rung = (
+        each.limit(bindparam("room", type_=Integer())).with_for_update(skip_locked=True)
+        for each in (due, rung)
+    )
+    return due, rung
 
 
 def unserved(
@@ -234,10 +276,9 @@ def _is(name: str, version: int) -> ColumnElement[bool]:
 
 
 def _owned(
-    conn: Connection, scope: Scope, worker: UUID, wanted: Select[Any], orphaned: set[UUID]
+    conn: Connection, scope: Scope, worker: UUID, free: Sequence[Any], orphaned: set[UUID]
 ) -> list[Any]:
-    """Rows of `wanted` that nobody else is taking, now the worker's, in the order wanted."""
-    free = list(conn.execute(wanted.with_for_update(skip_locked=True)))
+    """The whole rows of `free`, now the worker's, in the same order."""
     if not free:
         return []
     ids = [row.id for row in free]
@@ -293,11 +334,16 @@ def hand_back(conn: Connection, scope: Scope, worker: UUID, sagas: Sequence[UUID
 
 def held(conn: Connection, scope: Scope, worker: UUID) -> list[UUID]:
     """Sagas that the worker owns and starts that it has taken."""
-    owned = select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.owner == worker)
+    return [row.id for query in _held(scope) for row in conn.execute(query, {"by_worker": worker})]
+
+
+@lru_cache(maxsize=64)
+def _held(scope: Scope) -> tuple[Select[Any], Select[Any]]:
+    owned = select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.owner == _BY)
     taken = select(_INBOX.c.id).where(
-        scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by == worker
+        scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by == _BY
     )
-    return [row.id for query in (owned, taken) for row in conn.execute(query)]
+    return owned, taken
 
 
 def rest(conn: Connection, scope: Scope, saga: UUID, worker: UUID, claimed: Claimed) -> bool:

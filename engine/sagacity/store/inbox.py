@@ -7,12 +7,14 @@ bell was rung.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     Connection,
+    Integer,
     Row,
     Select,
     and_,
@@ -189,15 +191,7 @@ def ring_bells(conn: Connection, scope: Scope, sagas: Iterable[UUID]) -> None:
 
 def ring(conn: Connection, scope: Scope, *, limit: int) -> int:
     """Ring the bells of messages that were stored without; returns how many messages."""
-    has_row = exists().where(scope.of(_SAGA), _SAGA.c.id == _INBOX.c.saga)
-    unrung = (
-        select(_INBOX.c.id)
-        .where(scope.of(_INBOX), schema.UNRUNG, has_row)
-        .order_by(_INBOX.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=_INBOX)
-    )
-    ids = [row.id for row in conn.execute(unrung)]
+    ids = [row.id for row in conn.execute(_unrung(scope), {"room": limit})]
     if not ids:
         return 0
     rung = update(_INBOX).where(scope.of(_INBOX), _INBOX.c.id.in_(ids)).values(rung=True)
@@ -205,30 +199,57 @@ def ring(conn: Connection, scope: Scope, *, limit: int) -> int:
     return len(ids)
 
 
+@lru_cache(maxsize=64)
+def _unrung(scope: Scope) -> Select[Any]:
+    has_row = exists().where(scope.of(_SAGA), _SAGA.c.id == _INBOX.c.saga)
+    return (
+        select(_INBOX.c.id)
+        .where(scope.of(_INBOX), schema.UNRUNG, has_row)
+        .order_by(_INBOX.c.id)
+        .limit(bindparam("room", type_=Integer()))
+        .with_for_update(skip_locked=True, of=_INBOX)
+    )
+
+
 # --- taking and reading -------------------------------------------------------------------------------
+
+
+def asked(definitions: Served) -> tuple[tuple[str, int | None], ...]:
+    """What a worker serves, as a key: names with their versions, or without."""
+    if isinstance(definitions, Mapping):
+        return tuple(sorted(definitions.items()))
+    return tuple((name, None) for name in definitions)
 
 
 def claim_starts(
     conn: Connection, scope: Scope, worker: UUID, definitions: Served, *, limit: int
 ) -> list[Message]:
     """Starts that nobody has taken, oldest first, now taken by `worker`."""
-    free = (
-        select(_INBOX.c.id)
-        .where(scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by.is_(None))
-        .where(_INBOX.c.definition.in_(list(definitions)))
-        .order_by(_INBOX.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    if isinstance(definitions, Mapping):
-        newer = (and_(_INBOX.c.definition == n, _INBOX.c.version > v) for n, v in definitions.items())
-        free = free.where(not_(func.coalesce(or_(false(), *newer), false())))
-    ids = [row.id for row in conn.execute(free)]
+    ids = [row.id for row in conn.execute(_fresh(scope, asked(definitions)), {"room": limit})]
     if not ids:
         return []
     taken = update(_INBOX).where(scope.of(_INBOX), _INBOX.c.id.in_(ids)).values(taken_by=worker)
     found = [message_of(row) for row in conn.execute(taken.returning(*_INBOX.c))]
     return sorted(found, key=lambda message: message.id)
+
+
+@lru_cache(maxsize=64)
+def _fresh(scope: Scope, served: tuple[tuple[str, int | None], ...]) -> Select[Any]:
+    """Starts for `served`, `room` of them at most that nobody else is taking; built once, asked often."""
+    free = (
+        select(_INBOX.c.id)
+        .where(scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by.is_(None))
+        .where(_INBOX.c.definition.in_([name for name, _ in served]))
+        .order_by(_INBOX.c.id)
+        .limit(bindparam("room", type_=Integer()))
+        .with_for_update(skip_locked=True)
+    )
+    newer = [
+        and_(_INBOX.c.definition == name, _INBOX.c.version > version)
+        for name, version in served
+        if version is not None
+    ]
+    return free.where(not_(func.coalesce(or_(*newer), false()))) if newer else free
 
 
 def give_back_starts(conn: Connection, scope: Scope, worker: UUID, messages: Sequence[UUID]) -> None:

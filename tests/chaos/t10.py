@@ -1,4 +1,8 @@
-"""T10: the primary dies, its standby is promoted: in step nothing is lost; behind, the loss is noticed."""
+"""T10: the primary dies, its standby is promoted: in step nothing is lost; behind, the loss is noticed.
+
+Then the old primary comes back and everybody is led to it. In step it acknowledges nothing, for nobody
+stands by it; behind, a worker holds it against the anchors of the newer history and does not begin.
+"""
 
 import asyncio
 import os
@@ -8,6 +12,7 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -26,7 +31,9 @@ from tests.chaos.harness.watch import all_ended
 from tests.chaos.harness.world import World, world
 
 SETTINGS = {"wal_level": "replica", "max_wal_senders": "5", "hot_standby": "on"}
-LOST = ("lines were lost", "history was lost", "HistoryLost")
+LOST = ("lines were lost", "history was lost", "HistoryLost", "than was anchored")
+AFTERWARDS = 12.0
+"""Seconds for which the old primary is asked."""
 
 
 def run(options: Options) -> int:
@@ -141,7 +148,8 @@ async def _through(
     await made.app.close()
     made.store = made.store.replace(f":{urlsplit(made.store).port}/", f":{proxy.port}/")
     feed.app = await made.open(Chain)
-    await made.hire(2)
+    (made.folder / "anchor.key").write_bytes(bytes(range(32)))
+    await made.hire(2, **_anchored(made))
     await made.ready()
     feeding = asyncio.create_task(feed.run())
     await asyncio.sleep(4)
@@ -169,13 +177,80 @@ async def _through(
     if in_step:
         report.holds(not lost, f"{len(lost)} acknowledged starts were lost though the standby was in step")
         report.holds(not told, "a worker says that history was lost, and none was")
-        await all_ended(made, within=60)
+        async with made.kept():
+            late = await _comes_back(made, report, standby, proxy)
+            feed.inputs.update({one["name"]: one for one in late})
+            await all_ended(made, within=60)
         await made.dismiss()
         await judge_chains(made, feed, report)
         return
     report.holds(bool(lost), "nothing was lost behind: the test does not bite")
     report.holds(bool(told), f"{len(lost)} starts were lost and no worker noticed: {_ends(made)}")
     report.figure("behind: sagas there", len([s for s in there.values() if s.status is not Status.STUCK]))
+    await _forked(made, report, proxy)
+
+
+def _anchored(made: World, **more: str) -> dict[str, str]:
+    """What a worker is told so that it anchors each second."""
+    place = {"SAGACITY_ANCHOR_TO": str(made.folder / "anchors.jsonl"), "SAGACITY_ANCHOR_EVERY": "1"}
+    return {**place, "SAGACITY_ANCHOR_KEY": str(made.folder / "anchor.key"), **more}
+
+
+async def _comes_back(made: World, report: Report, standby: Standby, proxy: Proxy) -> list[dict[str, Any]]:
+    """The old primary is asked to start sagas; whatever was acknowledged must be in the new history."""
+    late: list[dict[str, Any]] = [{"name": f"late{n}", "seat": f"late{n}", "refused": 0} for n in range(10)]
+    await _lead_back(made, proxy)
+    asked = [asyncio.create_task(made.app.start(Chain, one)) for one in late]
+    await asyncio.wait(asked, timeout=AFTERWARDS)
+    acked = sum(task.done() and task.exception() is None for task in asked)
+    report.figure("in step: acknowledged by the old primary", acked)
+    report.holds(acked == 0, f"the old primary acknowledged {acked} starts alone")
+    await made.server.kill()
+    proxy.reset()
+    proxy.lead_to(standby.port)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    there = await all_sagas(made.app, "Chain")
+    kept = [one for one, answer in zip(late, answers, strict=True) if not isinstance(answer, BaseException)]
+    gone = [
+        one["name"] for one in kept if one["name"] not in there and not await _is_posted(made, one["name"])
+    ]
+    report.figure("in step: acknowledged once it was gone again", len(kept))
+    report.holds(not gone, f"acknowledged and in no history: {gone}")
+    return late
+
+
+async def _is_posted(made: World, key: str) -> bool:
+    return await made.app.store.find("Chain", key) is not None
+
+
+async def _lead_back(made: World, proxy: Proxy) -> None:
+    await made.server.restart()
+    port = urlsplit(made.server.url).port
+    assert port is not None
+    proxy.reset()
+    proxy.lead_to(port)
+
+
+async def _forked(made: World, report: Report, proxy: Proxy) -> None:
+    """An operator lets the shorter history go on; a worker that is led to the longer one must not begin."""
+    for child in made.workers:
+        await child.end()
+    await made.hire(1, **_anchored(made, SAGACITY_ANCHOR_STRICT="false"))
+    taken = made.workers[-1]
+    lot = [{"name": f"later{n}", "seat": f"later{n}", "refused": 0} for n in range(20)]
+    await Feed(made.app, Chain, lot, per_second=1e6).run()
+    await asyncio.sleep(5)
+    report.holds(taken.alive, f"the worker that was told to go on did not: {taken.said(last=300)}")
+    await taken.end()
+    await _lead_back(made, proxy)
+    (led,) = await made.hire(1, **_anchored(made))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(30):
+            while led.alive:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+    noticed = not led.alive and any(word in led.said() + led.log.read_text() for word in LOST)
+    report.figure("behind: a worker on the old primary noticed", int(noticed))
+    report.holds(noticed, f"a worker began on the old primary: {led.said(last=300)}")
 
 
 def _ends(made: World) -> str:

@@ -77,4 +77,4 @@ async def _judge(made: World, report: Report, inputs: list[dict[str, Any]]) -> N
     judge_ends(sagas, feed.wanted, list(feed.inputs), report)
     judge_ledger(made.ledger, sagas, report, steps=3)
     await judge_locks(made.app, report)
-    await judge_log(made.app, report)
+    await judge_log(made.app, report, ledger=made.ledger)

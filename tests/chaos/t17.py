@@ -45,7 +45,7 @@ async def _test(report: Report) -> None:
         ends = await all_sagas(made.app)
         judge_ledger(made.ledger, ends, report)
         await judge_locks(made.app, report)
-        await judge_log(made.app, report)
+        await judge_log(made.app, report, ledger=made.ledger)
 
 
 async def _cold(made: World, count: int, name: str) -> float:

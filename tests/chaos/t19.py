@@ -82,7 +82,7 @@ async def _checked(
     if locks:
         report.figure("committed", sum(one.committed for one in done))
         report.figure("rolled back", sum(not one.committed for one in done))
-        await judge_log(made.app, report)
+        await judge_log(made.app, report, ledger=made.ledger)
         await judge_locks(made.app, report)
         judge_ledger(made.ledger, ends, report, steps=1)
     found = await made.app.store.objects([f"notes:{name}" for name in LISTS])

@@ -119,3 +119,15 @@ def test_a_worker_whose_store_is_behind_its_anchor_says_so_and_does_not_start(sh
     assert worker.returncode == 1
     assert "lines were lost by a restore or failover" in worker.stderr
     assert "sagacity verify --anchor" in worker.stderr
+
+
+def test_moves_are_held_against_the_definitions_when_asked(shop: Shop) -> None:
+    shop.run("Sale", {"sale_id": "s1", "amount": "1.10"})
+    assert shop.says("verify", "--flows").code == 0
+    moved = (shop.folder / f"{shop.module}.py").read_text().replace("paid", "charged")
+    (shop.folder / f"{shop.module}_moved.py").write_text(moved)
+    (shop.folder / "pyproject.toml").write_text(f'[tool.sagacity]\nmodules = ["{shop.module}_moved.py"]\n')
+    command = [sys.executable, "-m", "sagacity", "verify", "--flows", "-o", "json"]
+    found = subprocess.run(command, cwd=shop.folder, capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stderr) == (1, "")
+    assert {finding["invariant"] for finding in json.loads(found.stdout)["findings"]} == {"I13"}

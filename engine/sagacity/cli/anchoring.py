@@ -1,6 +1,6 @@
 """Anchors on the command line, and what `verify` is given beside the store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sagacity.anchor import Anchor
     from sagacity.audit import Evidence
     from sagacity.config import Settings
+    from sagacity.definition.flow import Flow
     from sagacity.invariants import Broken
     from sagacity.runtime.anchoring import Anchoring
     from sagacity.store.base import Store
@@ -97,6 +98,7 @@ async def evidence_of(
     history: Path | None = None,
     anchors: str | None = None,
     key: Path | None = None,
+    flows: "Iterable[Flow]" = (),
 ) -> "Evidence":
     """What there is beside the store, read.
 
@@ -119,6 +121,7 @@ async def evidence_of(
         ops=ops,
         anchors=await _anchors(store, anchors) if anchors else (),
         key=_key(call.settings, key) if anchors else None,
+        flows={(flow.name, flow.version): flow for flow in flows},
         broken=[*broken, *wrong],
     )
 

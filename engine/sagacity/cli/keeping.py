@@ -8,6 +8,7 @@ import typer
 from sagacity.cli.anchoring import KeyFile, evidence_of
 from sagacity.cli.call import Call, Output
 from sagacity.cli.layout import Column
+from sagacity.cli.projects import project_here
 
 if TYPE_CHECKING:
     from sagacity.model.views import Verdict
@@ -59,13 +60,22 @@ async def verify(
         typer.Option("--anchor", metavar="PLACE", help="A file or an address with signed anchors."),
     ] = None,
     key: KeyFile = None,
+    flows: Annotated[
+        bool, typer.Option("--flows", help="Hold every move against this project's definitions too.")
+    ] = False,
 ) -> int:
     """Prove the log: chains are whole, folding gives the tables, and no invariant is broken. Read-only."""
     from sagacity.audit import verify as judged
 
     async with call.orchestrator() as sagas:
         evidence = await evidence_of(
-            call, sagas.store, ledgers=ledger or (), history=history, anchors=anchor, key=key
+            call,
+            sagas.store,
+            ledgers=ledger or (),
+            history=history,
+            anchors=anchor,
+            key=key,
+            flows=project_here().flows.values() if flows else (),
         )
         verdict = await judged(sagas.store, evidence, chains_only=chain)
     return _judged(call, verdict, "verified")

@@ -18,6 +18,13 @@ from urllib.parse import unquote
 
 from tests.chaos.harness.work import die_with_parent
 
+_OUTCOMES = {
+    **dict.fromkeys(("done", "undone"), "landed"),
+    **dict.fromkeys(("refused", "late"), "refused"),
+    **dict.fromkeys(("repeat", "empty"), "void"),
+}
+"""What a kind of line is to `sagacity verify --ledger`."""
+
 _REASONS = {200: "OK", 404: "Not Found", 409: "Conflict", 500: "Internal Server Error", 503: "Unavailable"}
 
 
@@ -75,8 +82,9 @@ class World:
         self._n += 1
         line = {
             "n": self._n,
-            "service": self.service,
-            "action": action,
+            "external": self.service,
+            "call": action,
+            "outcome": _OUTCOMES[kind],
             "kind": kind,
             "key": key,
             "undoes": undoes,

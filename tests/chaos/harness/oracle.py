@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sagacity.audit import verify
+from sagacity.audit import Evidence, verify
+from sagacity.invariants import read_calls as ledger_calls
 from sagacity.model.record import Status
 from sagacity.model.views import SagaSummary
 from sagacity.orchestrator import Orchestrator
@@ -32,15 +33,21 @@ class Call:
     action: str
 
 
+_AS_SAID = ("n", "kind", "key", "undoes", "about")
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    return path.read_bytes().rpartition(b"\n")[0].splitlines()
+
+
 def read_calls(path: Path) -> list[Call]:
     """The ledger's lines; a half-written last one does not count."""
     if not path.exists():
         return []
-    whole = path.read_bytes().rpartition(b"\n")[0]
     found = []
-    for line in whole.splitlines():
+    for line in _whole_lines(path):
         said = json.loads(line)
-        found.append(Call(**{name: said[name] for name in Call.__slots__}))
+        found.append(Call(action=said["call"], **{name: said[name] for name in _AS_SAID}))
     return found
 
 
@@ -85,9 +92,13 @@ async def all_sagas(app: Orchestrator, definition: str | None = None) -> dict[st
     return found
 
 
-async def judge_log(app: Orchestrator, report: Report, *, only: str | None = None) -> None:
-    """`sagacity verify`: chains, stories, tables; or only one check, where no flow made the lines."""
-    verdict = await verify(app.store)
+async def judge_log(
+    app: Orchestrator, report: Report, *, ledger: Path | None = None, only: str | None = None
+) -> None:
+    """`sagacity verify`: chains, stories, moves, tables, ledger; or only one check, for lines of no flow."""
+    calls, broken = ledger_calls(_whole_lines(ledger)) if ledger is not None else ([], [])
+    flows = {(flow.name, flow.version): flow for flow in app.project.flows.values()}
+    verdict = await verify(app.store, Evidence(calls=calls, broken=broken, flows={} if only else flows))
     report.figure("log lines verified", verdict.lines)
     for finding in (found for found in verdict.findings if only in (None, found.check)):
         report.blame(f"verify: {finding.check}: {finding.where}: {finding.what}")

@@ -37,7 +37,7 @@ async def judge_chains(made: World, source: Source, report: Report) -> None:
     judge_ends(ends, source.wanted, source.acked, report)
     judge_ledger(made.ledger, ends, report)
     await judge_locks(made.app, report)
-    await judge_log(made.app, report)
+    await judge_log(made.app, report, ledger=made.ledger)
     seats: dict[str, set[str]] = {}
     for key, saga in ends.items():
         if saga.status is Status.COMMITTED:

@@ -8,6 +8,8 @@ FLOOR  := 90
 # Branch coverage is gated over rules, store and runtime; the edges are judged by what they print.
 GATED  := */sagacity/runtime/*,*/sagacity/store/*,*/sagacity/definition*,*/sagacity/decide*,*/sagacity/lifecycle*,*/sagacity/retry*,*/sagacity/codec*,*/sagacity/config*,*/sagacity/telemetry*,*/sagacity/chain*,*/sagacity/fold*,*/sagacity/table*
 
+SUITE  := $(BIN)/python -m pytest -n 2 --dist worksteal
+
 ORDERS ?=
 STORE  ?=
 WORKERS ?=
@@ -44,18 +46,24 @@ types: setup ## mypy, strict
 layers: setup ## imports point down only
 	$(BIN)/lint-imports
 
-test: setup ## all tests, PostgreSQL included
+# Tracing makes a simulation three times as long, and what it runs is covered by the tests of each part.
+test: setup ## all tests, PostgreSQL included; make test ARGS="tests/unit -k chain" runs some
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --cov --cov-report= $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	$(SUITE) --cov --cov-report= -m "not simulation"
+	$(SUITE) -m simulation
+else
+	$(SUITE) --cov --cov-report= $(ARGS)
+endif
 
 test-pg: setup ## only the tests that need PostgreSQL
-	$(BIN)/python -m pytest -n 2 -m postgres $(ARGS)
+	$(SUITE) -m postgres $(ARGS)
 
 coverage: ## branch coverage of the last `make test`, with its floor
 	$(BIN)/coverage report --include='$(GATED)' --fail-under=$(FLOOR)
 
 docs: setup ## run every page: README and docs/
-	$(BIN)/python -m pytest -n 2 tests/docs $(ARGS)
+	$(SUITE) tests/docs $(ARGS)
 
 build: setup ## build the wheel into dist/
 	@rm -rf dist

@@ -9,8 +9,7 @@ from tests.chaos import t04
 from tests.chaos.crashes import SCENARIOS
 from tests.chaos.unknowns import unanswered
 
-# Tracing makes a simulation three times as long, and what it runs is covered by the tests of each part.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.simulation
 
 PARTS = 6
 

@@ -10,8 +10,7 @@ from sagacity.store.memory import MemoryDatabase
 from tests.chaos import deployment, t03
 from tests.chaos.deployment import Result, shrunk
 
-# Tracing makes a simulation three times as long, and what it runs is covered by the tests of each part.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.simulation
 
 SEEDS = t03.SHORT
 EACH = 10

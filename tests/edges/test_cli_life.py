@@ -219,7 +219,7 @@ def test_a_worker_ends_with_0_on_sigterm(shop: Shop) -> None:
 
 
 def test_an_interrupted_run_hands_back_and_is_130(shop: Shop) -> None:
-    lines = [{"sale_id": f"s{n}", "amount": "1"} for n in range(5_000)]
+    lines = [{"sale_id": f"s{n}", "amount": "1"} for n in range(2_000)]
     file = shop.file("many.jsonl", *lines)
     with process(shop, "run", shop.flow("Sale"), "--input", str(file)) as running:
         until_said(running, "Sale: ")

@@ -1,0 +1,95 @@
+"""DBOS as a contender: the same steps as a durable workflow, with the compensations that its users write by hand.
+
+Set up for speed as its documents say: async workflows and steps on one loop; the workflow is called directly
+(no queue, so no polling); PostgreSQL reached by psycopg; a connection for each saga under way
+(`sys_db_pool_size`; its default is 20); logging at WARNING; no tracing, no Conductor. Its database flushes as
+ours does. It has no locks over several objects and no compensations: the undo is a list in the workflow, and
+the two locked objects of the measured saga are left out, in its favour.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+from dbos import DBOS, DBOSConfig
+
+from benchmarks import steps
+from benchmarks.contender import contend
+from benchmarks.steps import Order, Refusal
+
+_POOL = 50
+
+
+@DBOS.step()
+async def reserve(name: str) -> dict[str, str]:
+    """The first step."""
+    return await steps.reserve(name)
+
+
+@DBOS.step()
+async def charge(name: str) -> dict[str, str]:
+    """The second step."""
+    return await steps.charge(name)
+
+
+@DBOS.step()
+async def book(name: str, refused: bool) -> dict[str, str]:
+    """The third step."""
+    return await steps.book(name, refused=refused)
+
+
+@DBOS.step()
+async def release(name: str) -> None:
+    """Takes the first back."""
+    await steps.release(name)
+
+
+@DBOS.step()
+async def refund(name: str) -> None:
+    """Takes the second back."""
+    await steps.refund(name)
+
+
+@DBOS.workflow()
+async def measured(name: str, refused: bool) -> bool:
+    """The saga; False where it was rolled back."""
+    undo: list[Callable[[str], Awaitable[None]]] = []
+    try:
+        await reserve(name)
+        undo.append(release)
+        await charge(name)
+        undo.append(refund)
+        await book(name, refused)
+    except Refusal:
+        for back in reversed(undo):
+            await back(name)
+        return False
+    return True
+
+
+async def main(url: str) -> None:
+    """Contend until the input ends."""
+    config: DBOSConfig = {
+        "name": "benchmark",
+        "system_database_url": url,
+        "sys_db_pool_size": _POOL,
+        "log_level": "WARNING",
+    }
+    DBOS(config=config)
+    DBOS.launch()
+
+    async def run(order: Order) -> bool:
+        return await measured(order.name, order.refused)
+
+    try:
+        await contend(run, version=version("dbos"))
+    finally:
+        DBOS.destroy()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.dbos_peer", description=__doc__)
+    parser.add_argument("--store", required=True, help="sqlite:///FILE or postgresql://…")
+    sys.exit(asyncio.run(main(parser.parse_args().store)))

@@ -16,7 +16,7 @@ WORKERS ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: chaos chaos-bugs chaos-long help setup fmt lint types layers test test-pg coverage docs build wheel check lock run services
+.PHONY: bench bench-smoke chaos chaos-bugs chaos-long help setup fmt lint types layers test test-pg coverage docs build wheel check lock run services
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,12 +73,13 @@ wheel: build ## build the wheel into dist/ and judge what is in it
 	$(BIN)/python -m pytest tests/packaging $(ARGS)
 
 # The pages and the wheel's contents are judged by tests/docs and tests/packaging, so by `test`: once.
-check: ## what CI runs: lint, types, layers, all tests (docs and packaging too) with coverage, the wheel
+check: ## what CI runs: lint, types, layers, all tests (docs and packaging too) with coverage, a short benchmark, the wheel
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory layers
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory coverage
+	@$(MAKE) --no-print-directory bench-smoke
 	@$(MAKE) --no-print-directory build
 
 chaos: setup ## the short form of every test of reliability (under 25 minutes): make chaos [SEED=7]
@@ -89,6 +90,12 @@ chaos-bugs: setup ## the test of the tests: plant 40 bugs, one at a time, and se
 
 chaos-long: setup ## the night's form, in four parts of under 80 minutes: make chaos-long PART=1 [SEED=7]
 	@$(BIN)/python -u -m tests.chaos all --long --seeds $(or $(PART),1) --seed $(or $(SEED),7)
+
+bench: setup ## measure us beside the peers, which it installs below .sagacity/bench (under 25 minutes): make bench [ARGS="--only A,B"]
+	@$(BIN)/python -u -m benchmarks $(ARGS)
+
+bench-smoke: setup ## the benchmark in under a minute, without peers: that it works, not how fast
+	@$(BIN)/python -u -m benchmarks --smoke $(ARGS)
 
 lock: setup ## compile requirements/dev.txt anew from pyproject.toml
 	@tools/steady "resolving" $(BIN)/python tools/lock.py

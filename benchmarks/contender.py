@@ -98,7 +98,7 @@ async def closed_loop(run: Run, task: Task) -> Took:
 
 
 async def tasks(perform: Callable[[dict[str, Any]], Awaitable[Any]], **about: Any) -> None:
-    """Say `about` on standard output, then answer each line of standard input with what `perform` makes of it."""
+    """Say `about` on standard output, then answer each line of standard input by `perform`."""
     # A thread of its own: one of the loop's default executor may be what a contender works with.
     with ThreadPoolExecutor(1) as reader:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The measured saga as we write it: three effects with their compensations, two locked objects, one change of each."""
+"""The measured saga as we write it: three effects with their undo, two locked objects, one change of each."""
 
 from collections.abc import Iterable
 from typing import Self

@@ -1,4 +1,4 @@
-"""DBOS as a contender: the same steps as a durable workflow, with the compensations that its users write by hand.
+"""DBOS as a contender: the same steps as a durable workflow, with compensations written by hand.
 
 Set up for speed as its documents say: async workflows and steps on one loop; the workflow is called directly
 (no queue, so no polling); PostgreSQL reached by psycopg; a connection for each saga under way
@@ -81,7 +81,8 @@ async def main(url: str) -> None:
     DBOS.launch()
 
     async def run(order: Order) -> bool:
-        return await measured(order.name, order.refused)
+        went_through: bool = await measured(order.name, order.refused)
+        return went_through
 
     try:
         await contend(run, version=version("dbos"))

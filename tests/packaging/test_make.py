@@ -23,9 +23,12 @@ def would_run(target: str) -> list[str]:
 
 def test_check_runs_every_test_once_and_keeps_its_floor() -> None:
     commands = would_run("check")
-    [tests] = [command for command in commands if "pytest" in command]
-    assert "--cov" in tests
-    assert not re.search(r"tests/|--ignore|--deselect| -k ", tests)
+    traced, simulated = [command for command in commands if "pytest" in command]
+    assert "--cov" in traced
+    assert "--cov" not in simulated
+    assert traced.endswith(' -m "not simulation"')
+    assert simulated.endswith(" -m simulation")  # the two are all tests, each once
+    assert not re.search(r"tests/|--ignore|--deselect| -k ", traced + simulated)
     [floor] = [command for command in commands if "coverage report" in command]
     assert int(re.findall(r"--fail-under=(\d+)", floor)[0]) >= 90
     for tool in ("ruff format --check", "ruff check", "mypy", "lint-imports", "hatchling build"):
@@ -35,7 +38,7 @@ def test_check_runs_every_test_once_and_keeps_its_floor() -> None:
 @pytest.mark.parametrize(
     ("target", "parts"),
     [
-        ("docs", ["pytest -n 2 tests/docs"]),
+        ("docs", ["pytest -n 2 --dist worksteal tests/docs"]),
         ("wheel", ["hatchling build", "pytest tests/packaging"]),
         ("build", ["hatchling build"]),
     ],

@@ -1,8 +1,8 @@
-"""Fill a store with finished orders, in bulk: `python -m benchmarks.fill --store URL --sagas N`.
+"""Fill a store with sagas, in bulk: `python -m benchmarks.fill --store URL --sagas N`.
 
-The rows are those that the engine would have written (see `benchmarks.orders`); only the way into the tables
+The rows are those that the engine would have written (see `benchmarks.laid`); only the way into the tables
 is shorter: COPY on PostgreSQL, `executemany` on SQLite. `sagacity verify` passes on the result. Filling a
-store again adds to it; nobody else may write to it meanwhile.
+store again adds to it; nobody else may write to it meanwhile, but another filling with `--first-chain`.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -18,7 +19,8 @@ from sqlalchemy import Table, insert
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 
-from benchmarks.orders import Filled, Placed, batches, scope_of
+from benchmarks.laid import START, Filled, batches
+from benchmarks.orders import KINDS
 from sagacity.ids import new_id
 from sagacity.model.lines import SCHEMA_VERSION
 from sagacity.model.unit import ChainHead, LogRow
@@ -28,7 +30,7 @@ from sagacity.store.rows import effect_values, log_values, message_values, recor
 from sagacity.store.types import PLAIN
 
 SIDE_BY_SIDE = 200
-"""Orders that run at once on one chain."""
+"""Sagas that run at once on one chain."""
 
 Row = dict[str, Any]
 
@@ -118,21 +120,41 @@ async def target_of(url: str) -> Target:
     return Postgres(await asyncpg.connect(plain))
 
 
-async def fill(url: str, sagas: int, *, chains: int = 4, tenant: str = "main") -> int:
-    """Put `sagas` finished orders into the store at `url`; returns how many lines that made."""
+async def fill(
+    url: str,
+    sagas: int,
+    *,
+    chains: int = 4,
+    tenant: str = "main",
+    kind: str = "order",
+    first: int | None = None,
+    since: datetime = START,
+) -> int:
+    """Put `sagas` sagas into the store at `url`; returns how many lines that made.
+
+    Args:
+        url: of the store.
+        sagas: how many.
+        chains: on how many chains they lie, as if so many workers had run them.
+        tenant: whose they are.
+        kind: see `benchmarks.orders.KINDS`.
+        first: number of the first chain; by default behind those that are there.
+        since: when the first one is started.
+    """
     target = await target_of(url)
-    first = await target.one("SELECT coalesce(max(id), 0) + 1 FROM chain")
+    first = first or await target.one("SELECT coalesce(max(id), 0) + 1 FROM chain")
     run = new_id().hex[-12:]
     lines = done = 0
     seen: set[str] = set()
     scope_values = {"tenant": tenant, "lane": "live"}
-    scope = scope_of(tenant)
+    laid = KINDS[kind]
+    scope = laid.scope(tenant)
     per_chain = -(-sagas // chains)
-    for n in range(chains):
-        head = ChainHead(id=first + n, epoch=1, position=0, hash=b"")
-        while done < min(sagas, per_chain * (n + 1)):
-            count = min(SIDE_BY_SIDE, per_chain * (n + 1) - done, sagas - done)
-            orders = [Placed(scope, new_id(), f"{run}-{done + i}", done + i) for i in range(count)]
+    for chain in range(chains):
+        head = ChainHead(id=first + chain, epoch=1, position=0, hash=b"")
+        while done < min(sagas, per_chain * (chain + 1)):
+            count = min(SIDE_BY_SIDE, per_chain * (chain + 1) - done, sagas - done)
+            orders = [laid(scope, new_id(), f"{run}-{n}", n, since=since) for n in range(done, done + count)]
             rows: list[LogRow] = []
             for batch, behind in batches(orders, head, tenant=tenant):
                 rows += batch
@@ -148,14 +170,20 @@ async def fill(url: str, sagas: int, *, chains: int = 4, tenant: str = "main") -
 
 def _tables(filled: Sequence[Filled], seen: set[str]) -> Iterator[tuple[Table, list[Row]]]:
     """Rows of everything but the log; an object that several share is put in once."""
-    lease = {"owner": None, "epoch": 1, "arrivals": 3, "heard": 3, "wake_at": None}
     starts = [message_values(one.start, done=True, rung=True) for one in filled]
     signals = [message_values(signal, done=True, rung=True) for one in filled for signal in one.signals]
     yield schema.inbox, starts + signals
-    yield schema.saga, [record_values(one.record) | lease for one in filled]
+    yield schema.saga, [record_values(one.record) | _lease(one) for one in filled]
     effects = ((one.record.id, effect) for one in filled for effect in one.record.effects)
     yield schema.compensation, [effect_values(saga, effect) for saga, effect in effects]
     yield schema.object, list(_objects(filled, seen))
+
+
+def _lease(one: Filled) -> Row:
+    """Nobody has it in hand; one that is not over is woken when it is due."""
+    heard = len(one.signals)
+    wake_at = None if one.record.status.final else one.record.due_at
+    return {"owner": None, "epoch": 1, "arrivals": heard, "heard": heard, "wake_at": wake_at}
 
 
 def _objects(filled: Iterable[Filled], seen: set[str]) -> Iterator[Row]:
@@ -181,12 +209,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fill", description=__doc__)
     parser.add_argument("--store", required=True, help="sqlite:///FILE or postgresql://…")
-    parser.add_argument("--sagas", type=int, required=True, help="how many finished orders (20 lines each)")
+    parser.add_argument("--sagas", type=int, required=True, help="how many")
+    parser.add_argument(
+        "--kind", choices=sorted(KINDS), default="order", help="of which kind; default: order"
+    )
+    parser.add_argument(
+        "--first-chain", type=int, help="number of the first chain; default: the next free one"
+    )
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--tenant", default="main")
     given = parser.parse_args(argv)
     began = perf_counter()
-    lines = asyncio.run(fill(given.store, given.sagas, chains=given.chains, tenant=given.tenant))
+    lines = asyncio.run(
+        fill(
+            given.store,
+            given.sagas,
+            chains=given.chains,
+            tenant=given.tenant,
+            kind=given.kind,
+            first=given.first_chain,
+        )
+    )
     took = perf_counter() - began
     print(f"{given.sagas} sagas, {lines} lines in {took:.1f} s ({lines / took:.0f} lines/s)")
     return 0

@@ -8,19 +8,22 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
+from benchmarks.growth import growth
 from benchmarks.machine import machine
 from benchmarks.place import FOLDER, Place, place
+from benchmarks.recovery import recovery
 from benchmarks.rounds import FULL, SMOKE, Length, ladder, rounds, tell
+from benchmarks.scaling import scaling, starting
 from benchmarks.summary import summary
+from benchmarks.waiting import waiting
 
 CASES = ("A", "B", "C", "D", "F")
-EXTRA = ("ladder",)
+EXTRA = ("E", "G", "ladder", "growth", "waiting", "recovery")
 
 
 async def _cases(place: Place, length: Length, wanted: Sequence[str]) -> dict[str, Any]:
@@ -28,28 +31,33 @@ async def _cases(place: Place, length: Length, wanted: Sequence[str]) -> dict[st
     return {"cases": await rounds(place, length, cases)} if cases else {}
 
 
-async def _ladder(place: Place, length: Length, wanted: Sequence[str]) -> dict[str, Any]:
-    return {"ladder": await ladder(place, length)} if "ladder" in wanted else {}
-
-
-PARTS: tuple[Callable[[Place, Length, Sequence[str]], Awaitable[dict[str, Any]]], ...] = (_cases, _ladder)
+async def _extra(place: Place, length: Length, wanted: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
+    parts: dict[str, Callable[[Place, Length], Awaitable[Any]]] = {
+        "E": scaling,
+        "G": starting,
+        "ladder": ladder,
+        "growth": growth,
+        "waiting": waiting,
+        "recovery": recovery,
+    }
+    for name in EXTRA:
+        if name in wanted:
+            yield {name: await parts[name](place, length)}
 
 
 async def measure(place: Place, length: Length, wanted: Sequence[str], out: Path) -> dict[str, Any]:
     """Everything that is wanted; what is known so far is in the file after each part."""
-    found: dict[str, Any] = {"machine": machine(), "absent": place.peers.absent, "length": length.rounds}
-    for part in PARTS:
-        since = perf_counter()
-        more = await part(place, length, wanted)
-        if more:
-            tell(f"{', '.join(more)}: {perf_counter() - since:.0f} s")
+    found: dict[str, Any] = {"machine": machine(), "absent": place.peers.absent, "rounds": length.rounds}
+    found |= await _cases(place, length, wanted)
+    _keep(out, found)
+    async for more in _extra(place, length, wanted):
         found |= more
-        found["summary"] = summary(found)
         _keep(out, found)
     return found
 
 
 def _keep(out: Path, found: dict[str, Any]) -> None:
+    found["summary"] = summary(found)
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
@@ -65,8 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     length = SMOKE if given.smoke else FULL
     if given.rounds:
         length = replace(length, rounds=given.rounds)
-    default = CASES if given.smoke else (*CASES, *EXTRA)
-    wanted = given.only.split(",") if given.only else default
+    wanted = (
+        given.only.split(",")
+        if given.only
+        else [part for part in (*CASES, *EXTRA) if part != "ladder" or not given.smoke]
+    )
     given.out.parent.mkdir(parents=True, exist_ok=True)
     with place(peers=not (given.smoke or given.no_peers)) as here:
         for peer, why in here.peers.absent.items():

@@ -12,8 +12,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
-from benchmarks.contender import contend
+from benchmarks.contender import Run, contend
 from benchmarks.flow import Measured
 from benchmarks.steps import Order
 from sagacity.cli.working import work
@@ -28,33 +29,45 @@ _LOOK = 0.01
 
 
 @asynccontextmanager
-async def worker_at(url: str) -> AsyncIterator[Orchestrator]:
-    """The store at `url` with a worker in this process, as `sagacity worker` runs one."""
-    await upgrade_at(url)
+async def worker_on(sagas: Orchestrator, url: str, **settings: Any) -> AsyncIterator[None]:
+    """A worker in this process, as `sagacity worker` runs one."""
     stop = asyncio.Event()
-    async with await Orchestrator.open(url, project=Project.of(Measured)) as sagas:
-        working = asyncio.create_task(work(sagas, load(store=url, log_level="error"), stop))
-        while sagas.worker is None or not sagas.worker.ready.is_set():
-            if working.done():
-                working.result()
-            await asyncio.sleep(_LOOK)
-        try:
-            yield sagas
-        finally:
-            stop.set()
-            await working
+    working = asyncio.create_task(work(sagas, load(store=url, log_level="error", **settings), stop))
+    while sagas.worker is None or not sagas.worker.ready.is_set():
+        if working.done():
+            working.result()
+        await asyncio.sleep(_LOOK)
+    try:
+        yield
+    finally:
+        stop.set()
+        await working
+
+
+@asynccontextmanager
+async def worker_at(url: str, *flows: Any, **settings: Any) -> AsyncIterator[Orchestrator]:
+    """The store at `url`, tables made where they are missing, with a worker for `flows` in this process."""
+    await upgrade_at(url)
+    sagas = await Orchestrator.open(url, project=Project.of(*flows))
+    async with sagas, worker_on(sagas, url, **settings):
+        yield sagas
+
+
+def runner(sagas: Orchestrator) -> Run:
+    """Runs one measured saga to its end."""
+
+    async def run(order: Order) -> bool:
+        given = {"name": order.name, "account": order.account, "refused": order.refused}
+        handle = await sagas.start(Measured, given)
+        return (await handle.outcome(timeout=_LONG)).status is Status.COMMITTED
+
+    return run
 
 
 async def main(url: str) -> None:
     """Contend until the input ends."""
-    async with worker_at(url) as sagas:
-
-        async def run(order: Order) -> bool:
-            given = {"name": order.name, "account": order.account, "refused": order.refused}
-            handle = await sagas.start(Measured, given)
-            return (await handle.outcome(timeout=_LONG)).status is Status.COMMITTED
-
-        await contend(run)
+    async with worker_at(url, Measured) as sagas:
+        await contend(runner(sagas))
 
 
 if __name__ == "__main__":

@@ -65,19 +65,30 @@ class Place:
     @asynccontextmanager
     async def ours(self, url: str) -> AsyncIterator[Contender]:
         """Our own worker process at a store."""
-        server = self.server if url.startswith("postgresql") else None
-        command = [sys.executable, "-m", "benchmarks.ours", "--store", url]
-        async with contender(command, self.folder / "ours.log", server=server) as running:
+        async with self.program("ours", "--store", url) as running:
+            yield running
+
+    @asynccontextmanager
+    async def program(self, name: str, *arguments: str) -> AsyncIterator[Contender]:
+        """One of our programs that takes tasks."""
+        server = self.server if any(one.startswith("postgresql") for one in arguments) else None
+        command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+        async with contender(command, self.folder / f"{name}.log", server=server) as running:
             yield running
 
     @asynccontextmanager
     async def contender(self, who: str) -> AsyncIterator[Contender]:
-        """A contender on an empty store: `ours`, `dbos`, `restate`, `ours-sqlite` or `dbos-sqlite`."""
+        """A contender of this name on an empty store; see `benchmarks.rounds.CONTENDERS`."""
         peer = str(self.peers.python)
         if who == "restate":
             with self.empty() as folder:
                 command = [peer, "-m", "benchmarks.peers.restate_peer", "--server", str(self.peers.restate)]
                 async with contender([*command, "--folder", str(folder)], self.folder / "restate.log") as one:
+                    yield one
+            return
+        if who == "floor":
+            with self.database() as first, self.database() as second:
+                async with self.program("floor", "--store", first, "--empty", second) as one:
                     yield one
             return
         with self.file() if who.endswith("-sqlite") else self.database() as url:

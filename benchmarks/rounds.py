@@ -13,7 +13,7 @@ from benchmarks.measure import Numbers, medians
 from benchmarks.place import Place
 
 AT_ONCE = 50
-CONTENDERS = ("ours", "dbos", "restate", "ours-sqlite", "dbos-sqlite")
+CONTENDERS = ("ours", "dbos", "restate", "floor", "ours-sqlite", "dbos-sqlite")
 TASKS: Mapping[str, Mapping[str, float]] = {
     "A": {},
     "B": {"at_once": 1},
@@ -27,22 +27,47 @@ _LADDER = (1, 5, 10, 25, 50, 100, 200)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Length:
-    """How long things are measured, in seconds, and how often."""
+    """How long things are measured, and how much of everything there is.
+
+    Attributes:
+        rounds: how often each case is run.
+        warm, case: seconds before a contender is measured, and of each case.
+        history: finished sagas on which A is run again.
+        waiting, in_flight: sagas that wait; that are under way when their worker is killed.
+        lease: seconds after which that worker counts as dead.
+        looks: how often each way to look is tried.
+    """
 
     rounds: int
     warm: float
     case: float
+    history: tuple[int, ...]
+    waiting: int
+    in_flight: int
+    lease: float
+    looks: int
 
 
-FULL = Length(rounds=5, warm=1.5, case=4.0)
-SMOKE = Length(rounds=1, warm=0.3, case=0.8)
+FULL = Length(
+    rounds=3,
+    warm=1.5,
+    case=4.0,
+    history=(10_000, 100_000, 1_000_000),
+    waiting=100_000,
+    in_flight=10_000,
+    lease=15.0,
+    looks=200,
+)
+SMOKE = Length(
+    rounds=1, warm=0.2, case=0.5, history=(100, 200), waiting=200, in_flight=100, lease=1.0, looks=10
+)
 
 
 def cases_of(who: str, wanted: Sequence[str]) -> list[str]:
     """Which of the wanted cases a contender runs, in order."""
     if who.endswith("-sqlite"):
         return [case for case in ("F", "FB") if case[0] in wanted]
-    mine = ("A", "B", "C", "D") if who == "ours" else ("A", "B", "C")
+    mine = {"ours": ("A", "B", "C", "D"), "floor": ("A",)}.get(who, ("A", "B", "C"))
     return [case for case in mine if case in wanted]
 
 
@@ -60,7 +85,8 @@ async def one_round(
         if not cases or not place.has(who):
             continue
         async with place.contender(who) as running:
-            await running.do(seconds=length.warm, at_once=AT_ONCE)
+            if who != "floor":
+                await running.do(seconds=length.warm, at_once=AT_ONCE)
             for case in cases:
                 yield (
                     who,

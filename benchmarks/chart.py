@@ -10,11 +10,13 @@ _APART = 16  # pixels between two names
 _STYLE = """<style>
  .card{fill:#ffffff} .grid{stroke:#d0d7de} text{fill:#57606a;font:12px system-ui,-apple-system,sans-serif}
  .title{fill:#1f2328;font-size:15px;font-weight:600} .name{font-weight:600}
- .s0{--c:#1f6feb} .s1{--c:#bc4c00} .s2{--c:#8250df} .s3{--c:#57606a}
+ polyline{stroke-width:2.2;fill:none;stroke-linejoin:round}
+ LIGHT
  @media (prefers-color-scheme:dark){.card{fill:#0d1117} .grid{stroke:#30363d} text{fill:#9198a1}
- .title{fill:#f0f6fc} .s0{--c:#4493f8} .s1{--c:#f0883e} .s2{--c:#ab7df8} .s3{--c:#9198a1}}
- polyline{stroke:var(--c);stroke-width:2.2;fill:none;stroke-linejoin:round} circle,.name{fill:var(--c)}
+ .title{fill:#f0f6fc} DARK}
 </style>"""
+_LIGHT = ("#1f6feb", "#bc4c00", "#8250df", "#57606a")
+_DARK = ("#4493f8", "#f0883e", "#ab7df8", "#9198a1")
 
 Points = Sequence[tuple[float, float]]
 
@@ -39,7 +41,7 @@ def line_chart(title: str, x_name: str, series: Mapping[str, Points]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img"'
         f' aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
-        _STYLE,
+        _STYLE.replace("LIGHT", _colours(_LIGHT)).replace("DARK", _colours(_DARK)),
         f'<rect class="card" width="{WIDTH}" height="{HEIGHT}" rx="10"/>',
         f'<text class="title" x="{_LEFT}" y="30">{escape(title)}</text>',
         f'<text x="{_LEFT}" y="{HEIGHT - 10}">{escape(x_name)}</text>',
@@ -58,12 +60,20 @@ def line_chart(title: str, x_name: str, series: Mapping[str, Points]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+def _colours(colours: Sequence[str]) -> str:
+    """The rules that give each line its colour."""
+    return " ".join(
+        f".s{n} polyline{{stroke:{colour}}} .s{n} circle,.s{n} .name{{fill:{colour}}}"
+        for n, colour in enumerate(colours)
+    )
+
+
 def _line(number: int, name: str, points: Sequence[tuple[float, float]], beside: float) -> list[str]:
     joined = " ".join(f"{x},{y}" for x, y in points)
     dots = "".join(f'<circle cx="{x}" cy="{y}" r="3.2"/>' for x, y in points)
     x = points[-1][0] + 10
     label = f'<text class="name" x="{x}" y="{beside + 4}">{escape(name)}</text>'
-    return [f'<g class="s{number % 4}"><polyline points="{joined}"/>{dots}{label}</g>']
+    return [f'<g class="s{number % len(_LIGHT)}"><polyline points="{joined}"/>{dots}{label}</g>']
 
 
 def _scale(highest: float) -> tuple[float, float]:

@@ -164,11 +164,14 @@ async def _write(driver: Any, batch: Rows) -> None:
 
 
 async def main(recorded: str, empty: str) -> None:
-    """Record on one database, write on the other; one task only, for the second is empty once."""
+    """Record the first task on one database, write it to the other at the second, for that is empty once."""
+    batches: list[Batch] = []
 
     async def perform(given: dict[str, Any]) -> dict[str, float]:
-        batches = await record(recorded, Task(**given))
-        return (await write_again(empty, batches)).told()
+        if batches:
+            return (await write_again(empty, batches)).told()
+        batches.extend(await record(recorded, Task(**given)))
+        return {}
 
     await tasks(perform)
 

@@ -92,11 +92,11 @@ def _cases(found: Found) -> str:
         for case in TOLD
         for who, one in found.get("cases", {}).get(case, {}).items()
     ]
-    text = """A saga has three steps with an effect and its compensation each, two locked objects that change
-when it commits, its log and its chain. DBOS and Restate run the same three steps, with compensations written
-by hand, and without the locks: they have none that span objects. *The floor* is the rows of A once more, in the
-same batches, written by bare asyncpg; its times are those of a batch. Processor time is that of the worker
-and, where there is one, the server."""
+    text = """A saga has three steps with an effect and its compensation each, two locked objects that
+change when it commits, its log and its chain. DBOS and Restate run the same three steps, with
+compensations written by hand, and without the locks: they have none that span objects. *The floor*
+is the rows of A once more, in the same batches, written by bare asyncpg; its times are those of a
+batch. Processor time is that of the worker and, where there is one, the server."""
     head = ["case", "who", "sagas/s", "p50", "p99", "processor ms per saga"]
     return f"## Side by side\n\n{text}\n\n{table(head, rows)}"
 
@@ -186,10 +186,11 @@ _MORE = {
 
 _REPEAT = """## Once more, on your machine
 
-`make bench` takes under 25 minutes and 20 GB. It sets the peers up below `.sagacity/bench`, in environments
-of their own, starts a private PostgreSQL with default flush settings, measures, and ends with the ratios as
-one line of JSON. `make bench ARGS='--only A,B'` does a part. `python -m benchmarks.page` makes this page of the
-results. How each peer is set up stands at the top of its program in `benchmarks/peers`."""
+`make bench` takes under 25 minutes and 20 GB. It sets the peers up below `.sagacity/bench`, in
+environments of their own, starts a private PostgreSQL with default flush settings, measures, and ends
+with the ratios as one line of JSON. `make bench ARGS='--only A,B'` does a part. `python -m
+benchmarks.page` makes this page of the results. How each peer is set up stands at the top of its program
+in `benchmarks/peers`."""
 
 
 def plots(found: Found) -> Iterator[tuple[str, str]]:

@@ -85,8 +85,7 @@ async def one_round(
         if not cases or not place.has(who):
             continue
         async with place.contender(who) as running:
-            if who != "floor":
-                await running.do(seconds=length.warm, at_once=AT_ONCE)
+            await running.do(seconds=length.case if who == "floor" else length.warm, at_once=AT_ONCE)
             for case in cases:
                 yield (
                     who,

@@ -117,7 +117,8 @@ async def target_of(url: str) -> Target:
     if parsed.drivername.startswith("sqlite"):
         return Sqlite(parsed.database or "")
     plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
-    return Postgres(await asyncpg.connect(plain))
+    # What a crash takes from history that is only just being laid can be laid again.
+    return Postgres(await asyncpg.connect(plain, server_settings={"synchronous_commit": "off"}))
 
 
 async def fill(

@@ -9,12 +9,15 @@ import json
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+YOUNG = 5.0
+"""Seconds within which a process need not listen to signals yet."""
 
 
 class Child:
@@ -27,6 +30,12 @@ class Child:
         self.code: int | None = None
         self.stopped = False
         self.started = 0
+        self.since = 0.0
+
+    @property
+    def young(self) -> bool:
+        """It may still be importing: a signal then ends it as the system does, with nothing in hand."""
+        return time.monotonic() - self.since < YOUNG
 
     @property
     def alive(self) -> bool:
@@ -34,7 +43,7 @@ class Child:
 
     async def start(self) -> None:
         """Bring it to life, again if it is dead."""
-        self.code, self.stopped = None, False
+        self.code, self.stopped, self.since = None, False, time.monotonic()
         await self._start()
         self.started += 1
 

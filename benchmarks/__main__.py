@@ -7,6 +7,7 @@ is written to a file, from which `python -m benchmarks.page` makes docs/performa
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -47,7 +48,12 @@ async def _extra(place: Place, length: Length, wanted: Sequence[str]) -> AsyncIt
 
 async def measure(place: Place, length: Length, wanted: Sequence[str], out: Path) -> dict[str, Any]:
     """Everything that is wanted; what is known so far is in the file after each part."""
-    found: dict[str, Any] = {"machine": machine(), "absent": place.peers.absent, "rounds": length.rounds}
+    found: dict[str, Any] = {
+        "machine": machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "absent": place.peers.absent,
+        "rounds": length.rounds,
+    }
     found |= await _cases(place, length, wanted)
     _keep(out, found)
     async for more in _extra(place, length, wanted):

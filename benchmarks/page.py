@@ -41,6 +41,7 @@ RATIOS = {
     "f_vs_dbos_sqlite": ("F: Sagacity to DBOS, both on SQLite", "at least 14"),
     "e_cpu_2_vs_1": ("E: processor time per saga, 2 processes to 1", "at most 1.15"),
     "e_rate_2_vs_1": ("E: sagas a second, 2 processes to 1", ""),
+    "e_share_of_cores": ("E: share of all cores that 2 processes and the server keep busy", "at least 0.85"),
     "growth_1m": ("growth: processor time per saga, on 1,000,000 to on 10,000", "under 1.2"),
     "h_dry_vs_real": ("H: dry run to real run", "under 1.3"),
 }

@@ -58,9 +58,15 @@ class Place:
 
     def has(self, who: str) -> bool:
         """Whether this contender can run here."""
+        if who in self.peers.absent:
+            return False
         if who.startswith("dbos"):
             return self.peers.python is not None
         return who != "restate" or self.peers.restate is not None
+
+    def gone(self, who: str, why: str) -> None:
+        """A peer that was installed does not run: it is absent from here on."""
+        self.peers.absent[who] = why.strip().rpartition("\n")[2] or "it ended without a word"
 
     @asynccontextmanager
     async def ours(self, url: str) -> AsyncIterator[Contender]:

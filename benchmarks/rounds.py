@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.measure import Numbers, medians
+from benchmarks.measure import ContenderFailed, Numbers, medians
 from benchmarks.place import Place
 
 AT_ONCE = 50
+PEERS = ("dbos", "restate", "dbos-sqlite")
 CONTENDERS = ("ours", "dbos", "restate", "floor", "ours-sqlite", "dbos-sqlite")
 TASKS: Mapping[str, Mapping[str, float]] = {
     "A": {},
@@ -84,14 +85,17 @@ async def one_round(
         cases = cases_of(who, wanted)
         if not cases or not place.has(who):
             continue
-        async with place.contender(who) as running:
-            await running.do(seconds=length.case if who == "floor" else length.warm, at_once=AT_ONCE)
-            for case in cases:
-                yield (
-                    who,
-                    case,
-                    await running.do(**task_of(case, length)),
-                )
+        try:
+            async with place.contender(who) as running:
+                await running.do(seconds=length.case if who == "floor" else length.warm, at_once=AT_ONCE)
+                for case in cases:
+                    took = await running.do(**task_of(case, length))
+                    yield who, case, took
+        except ContenderFailed as failure:
+            if who not in PEERS:
+                raise
+            place.gone(who, str(failure))
+            tell(f"{who} is absent from here on: {failure}")
 
 
 async def rounds(place: Place, length: Length, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ def summary(found: Found) -> dict[str, float | None]:
         a_vs_floor: which share we reach of what bare inserts of the same rows do.
         e_cpu_2_vs_1: processor seconds per saga, of workers and server, with 2 processes by those with one.
         e_rate_2_vs_1: sagas a second with 2 processes by those with one.
+        e_share_of_cores: with 2 processes, which share of all cores workers and server keep busy.
         growth_1m: processor seconds per saga on 1,000,000 finished ones by those on 10,000.
         h_dry_vs_real: null, for there is no dry run yet.
     """
@@ -35,6 +36,7 @@ def summary(found: Found) -> dict[str, float | None]:
         "f_vs_dbos_sqlite": _versus(found, "F", "ours-sqlite", "dbos-sqlite"),
         "e_cpu_2_vs_1": ratio(cpu_per_saga(two), cpu_per_saga(one)) if one and two else None,
         "e_rate_2_vs_1": ratio(two["per_second"], one["per_second"]) if one and two else None,
+        "e_share_of_cores": _busy(two, found.get("cores")) if two else None,
         "growth_1m": ratio(_growth(growth, "1000000"), _growth(growth, "10000")),
         "h_dry_vs_real": None,
     }
@@ -47,6 +49,11 @@ def _of(found: Found, case: str, who: str, what: str) -> float | None:
 
 def _versus(found: Found, case: str, who: str, peer: str) -> float | None:
     return ratio(_of(found, case, who, "per_second"), _of(found, case, peer, "per_second"))
+
+
+def _busy(two: Found, cores: int | None) -> float | None:
+    each = cpu_per_saga(two)
+    return ratio(two["per_second"] * each, cores) if each is not None else None
 
 
 def _growth(growth: Found, history: str) -> float | None:

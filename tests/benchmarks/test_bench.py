@@ -6,15 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.contender import Task, closed_loop, quantile
 from benchmarks.install import PEERS, install
 from benchmarks.machine import machine
-from benchmarks.measure import ContenderFailed, contender, cpu_of, cpu_per_saga, medians, ratio
-from benchmarks.rounds import cases_of
+from benchmarks.measure import Contender, ContenderFailed, contender, cpu_of, cpu_per_saga, medians, ratio
+from benchmarks.rounds import SMOKE, cases_of, rounds
 from benchmarks.steps import Order, order
 from benchmarks.summary import summary
 
@@ -55,11 +59,13 @@ def test_the_summary_holds_the_ratios_of_the_medians() -> None:
             "1": {"sagas": 1000.0, "cpu": 1.0, "server_cpu": 1.0, "per_second": 1000.0},
             "2": {"sagas": 2000.0, "cpu": 2.2, "server_cpu": 2.2, "per_second": 1700.0},
         },
+        "cores": 4,
     }
     said = summary(found)
     assert (said["a_vs_dbos"], said["a_vs_restate"]) == (20.0, 4.0)
     assert (said["b_p50_vs_best"], said["f_vs_dbos_sqlite"]) == (0.25, 20.0)
     assert (said["e_cpu_2_vs_1"], said["e_rate_2_vs_1"]) == (1.1, 1.7)
+    assert said["e_share_of_cores"] == 0.935
 
 
 def test_what_was_not_measured_is_null_and_not_guessed() -> None:
@@ -125,6 +131,45 @@ async def test_a_contender_that_cannot_begin_says_why(tmp_path: Path) -> None:
     with pytest.raises(ContenderFailed, match="no licence today"):
         async with contender(command, tmp_path / "log"):
             pass
+
+
+class Stand:
+    """Stands in for a place in which one contender cannot be run."""
+
+    def __init__(self, folder: Path, refuses: str) -> None:
+        self.folder, self.refuses, self.absent = folder, refuses, dict[str, str]()
+
+    def has(self, who: str) -> bool:
+        return who in ("dbos", "ours") and who not in self.absent
+
+    def gone(self, who: str, why: str) -> None:
+        self.absent[who] = why
+
+    @asynccontextmanager
+    async def contender(self, who: str) -> AsyncIterator[Contender]:
+        works = """
+import json, sys
+print("{}", flush=True)
+for line in iter(sys.stdin.readline, ""):
+    print(json.dumps({"per_second": 1, "p50": 1, "p99": 1}), flush=True)
+"""
+        code = "raise SystemExit('no licence today')" if who == self.refuses else works
+        async with contender([sys.executable, "-u", "-c", code], self.folder / f"{who}.log") as one:
+            yield one
+
+
+async def test_a_peer_that_does_not_run_is_absent_and_the_others_are_measured(tmp_path: Path) -> None:
+    stand: Any = Stand(tmp_path, refuses="dbos")
+    measured = await rounds(stand, replace(SMOKE, rounds=2), ["A"])
+    assert list(measured["A"]) == ["ours"]
+    assert len(measured["A"]["ours"]["rounds"]) == 2
+    assert stand.absent == {"dbos": "no licence today"}
+
+
+async def test_that_we_ourselves_do_not_run_is_no_result_but_a_failure(tmp_path: Path) -> None:
+    stand: Any = Stand(tmp_path, refuses="ours")
+    with pytest.raises(ContenderFailed, match="no licence today"):
+        await rounds(stand, SMOKE, ["A"])
 
 
 def test_a_machine_tells_its_versions() -> None:

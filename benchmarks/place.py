@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.install import Installed, install
 from benchmarks.measure import ROOT, Contender, contender
+from sagacity.store.pg_cluster import process_lives
 from sagacity.store.private import PrivatePostgres
 
 FOLDER = ROOT / ".sagacity" / "bench"
@@ -108,13 +109,20 @@ class Place:
                 yield one
 
 
+def sweep(folder: Path) -> None:
+    """Remove what runs have left that were killed; a server may have kept its data elsewhere."""
+    for left in folder.glob("*-[0-9]*"):
+        if left.is_dir() and not process_lives(int(left.name.rpartition("-")[2])):
+            if left.name.startswith("pg-"):
+                shutil.rmtree(PrivatePostgres(left).home, ignore_errors=True)
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @contextmanager
 def place(*, peers: bool) -> Iterator[Place]:
     """The place, set up; the server ends afterwards and takes its data with it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for left in FOLDER.glob("*-[0-9]*"):
-        if left.is_dir() and not Path(f"/proc/{left.name.split('-')[1]}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+    sweep(FOLDER)
     folder = FOLDER / f"run-{os.getpid()}"
     folder.mkdir()
     server = PrivatePostgres(FOLDER / f"pg-{os.getpid()}")

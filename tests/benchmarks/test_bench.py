@@ -18,9 +18,11 @@ from benchmarks.contender import Task, closed_loop, quantile
 from benchmarks.install import PEERS, install
 from benchmarks.machine import machine
 from benchmarks.measure import Contender, ContenderFailed, contender, cpu_of, cpu_per_saga, medians, ratio
+from benchmarks.place import sweep
 from benchmarks.rounds import SMOKE, cases_of, rounds
 from benchmarks.steps import Order, order
 from benchmarks.summary import summary
+from sagacity.store.private import PrivatePostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,6 +172,18 @@ async def test_that_we_ourselves_do_not_run_is_no_result_but_a_failure(tmp_path:
     stand: Any = Stand(tmp_path, refuses="ours")
     with pytest.raises(ContenderFailed, match="no licence today"):
         await rounds(stand, SMOKE, ["A"])
+
+
+def test_what_a_killed_run_has_left_is_removed_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f"run-{ended.pid}", f"pg-{ended.pid}", f"run-{os.getpid()}", "venv", "npm"):
+        (tmp_path / name).mkdir()
+    elsewhere = PrivatePostgres(tmp_path / f"pg-{ended.pid}").home
+    (elsewhere / "data").mkdir()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"run-{os.getpid()}", "venv", "npm"}
+    assert not elsewhere.exists()
 
 
 def test_a_machine_tells_its_versions() -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from sagacity.clock import Clock
 from sagacity.decide import explain
 from sagacity.decide.finish import restoring
 from sagacity.definition.project import Project
@@ -25,6 +24,7 @@ from sagacity.model.views import (
     SagaView,
 )
 from sagacity.runtime.rollbacks import erased, restores
+from sagacity.runtime.watch import Watch
 from sagacity.store.base import Filter, SagaRow, Store
 
 
@@ -33,7 +33,7 @@ class Looking:
 
     store: Store
     project: Project
-    _clock: Clock
+    _watch: Watch
 
     async def resolve(self, ref: str | UUID, *, definition: str | None = None) -> UUID:
         """The saga that an id or a business key names.
@@ -126,22 +126,13 @@ class Looking:
             NotFound: no such saga.
         """
         id = await self.resolve(saga)
-        until = self._clock.monotonic() + (timeout.total_seconds() if timeout else 0.0)
-        pause = 0.001
-        while True:
+        record = await self._watch.over(id, within=timeout.total_seconds()) if timeout else None
+        if record is None:
             row = await self.store.saga(id)
-            over = row is not None and (row.record.status.final or row.record.status is Status.STUCK)
-            left = until - self._clock.monotonic()
-            if over or left <= 0:
-                return await self._outcome(id, row)
-            await self._clock.sleep(min(pause, left))
-            pause = min(pause * 1.5, 0.05)
-
-    async def _outcome(self, id: UUID, row: SagaRow | None) -> Outcome:
-        if row is None:
-            view = await self._pending(id)
-            return Outcome(saga=id, status=view.status, waits_for=None, reason=None, results={})
-        record = row.record
+            if row is None:
+                view = await self._pending(id)
+                return Outcome(saga=id, status=view.status, waits_for=None, reason=None, results={})
+            record = row.record
         return Outcome(
             saga=id,
             status=record.status,

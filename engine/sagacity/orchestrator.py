@@ -27,6 +27,7 @@ from sagacity.model.unit import Message, MessageKind
 from sagacity.runtime.erasing import erase
 from sagacity.runtime.intake import Intake
 from sagacity.runtime.rollbacks import rollback_id
+from sagacity.runtime.watch import Watch
 from sagacity.runtime.worker import Worker
 from sagacity.store.base import Receipt, Store
 from sagacity.store.open import open_store
@@ -47,10 +48,11 @@ class Orchestrator(Looking):
     ) -> None:
         self.store = store
         self.project = project
-        self.worker: Worker | None = None
+        self._worker: Worker | None = None
         self._clock = clock or SystemClock()
         self._ids = ids
         self._intake = Intake(store)
+        self._watch = Watch(store, self._clock)
 
     @classmethod
     async def open(
@@ -85,8 +87,21 @@ class Orchestrator(Looking):
             store = patient(store, within=patience, clock=clock or SystemClock())
         return cls(store, project or Project.of(*declared()), clock=clock)
 
+    @property
+    def worker(self) -> Worker | None:
+        """See the class."""
+        return self._worker
+
+    @worker.setter
+    def worker(self, worker: Worker | None) -> None:
+        self._worker = worker
+        self._watch.in_hand = (lambda saga: False) if worker is None else worker.has
+        if worker is not None:
+            worker.on_over = self._watch.told
+
     async def close(self) -> None:
         """Let go of the store."""
+        await self._watch.close()
         await self._intake.close()
         await self.store.close()
 

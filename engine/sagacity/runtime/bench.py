@@ -5,6 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from sagacity.clock import Clock
+from sagacity.model.record import Record
 from sagacity.runtime.apart import Apart
 from sagacity.runtime.committer import Committer
 from sagacity.runtime.executor import Executor
@@ -38,6 +39,9 @@ class Bench(Protocol):
 
     def posted(self) -> None:
         """Sagas were started or written to: somebody is to look, and bells to be rung."""
+
+    def told(self, record: Record) -> None:
+        """So a saga stands now, and that is durable."""
 
     async def release(self, saga: UUID) -> None:
         """Give a saga back unchanged, for anybody to claim."""

@@ -151,9 +151,7 @@ class Drive:
     async def _queue(self) -> bool:
         """Stand in the queues. True: it came to the front meanwhile."""
         ack = await self._commit(release=True)
-        if not self._first_in_all(ack.objects):
-            return False
-        return await self._reclaim()
+        return self._first_in_all(ack.objects) and await self._reclaim()
 
     async def _reclaim(self) -> bool:
         claimed = await self._bench.store.reclaim(self.draft.record.id, self._bench.id)
@@ -323,14 +321,14 @@ class Drive:
         if unit.posts:
             self._bench.posted()
         record = self.draft.record
+        self._bench.told(record)
         if unit.optimistic:
             self._assert_held(ack.objects)
         locked = {lock.object for lock in unit.admit}
         self._states.update({n: s for n, s in ack.objects.items() if n in locked})
         if unit.admit and not unit.optimistic:
             self._holding = self._first_in_all(ack.objects)
-        mail = self.draft.mail
-        self.draft = Draft(self._scope, record, mail)
+        self.draft = Draft(self._scope, record, self.draft.mail)
         if not unit.release and ack.arrivals != self._arrivals:
             await self._look_again()
 
@@ -471,6 +469,7 @@ class Drive:
             return self._unit(release=True, optimistic=False)
 
         await self._bench.apart.submit(record.id, rows, compose)
+        self._bench.told(self.draft.record)
 
     async def _restart(self) -> bool:
         """A deadlock's victim is back at its start, and in the queues for its locks anew."""

@@ -22,7 +22,7 @@ from sagacity.ids import IdSource, new_id
 from sagacity.invariants.broken import Violated
 from sagacity.model import lines as L
 from sagacity.model.canonical import storable
-from sagacity.model.record import Lane, Status
+from sagacity.model.record import Lane, Record, Status
 from sagacity.model.unit import Claimed, Message, WorkerInfo
 from sagacity.runtime import externals as outside
 from sagacity.runtime.anchoring import Anchoring
@@ -39,6 +39,7 @@ from sagacity.runtime.short import Short, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.runtime.versions import check_definitions, tell_unserved
+from sagacity.runtime.watch import is_over
 from sagacity.store.base import Store
 from sagacity.telemetry import tell, traced
 
@@ -83,6 +84,7 @@ class Worker:
         self.apart: Apart
         self.executor: Executor
         self.ready = asyncio.Event()
+        self.on_over: Callable[[Record], None] | None = None
         self.alone = asyncio.Lock()
         self._listeners = tuple(listeners)
         self._relay = Relay(store, self._listeners)
@@ -414,6 +416,15 @@ class Worker:
             tell("saga.fault", saga=str(saga), trace=traced(error))
             await self._stick(saga, error)
 
+    def told(self, record: Record) -> None:
+        """So a saga stands now, and that is durable."""
+        if self.on_over is not None and is_over(record.status):
+            self.on_over(record)
+
+    def has(self, saga: UUID) -> bool:
+        """Whether it is in this worker's hands."""
+        return saga in self._drives
+
     async def release(self, saga: UUID) -> None:
         """Give a saga back unchanged, for anybody to claim; while the database is away, later."""
         await self._owed.release(saga)
@@ -441,3 +452,4 @@ class Worker:
         draft.add(L.Stuck(why=why, at=self.time.now()))
         with contextlib.suppress(Lost):
             await self.committer.submit(draft.unit(epoch=row.epoch, release=True))
+            self.told(draft.record)

@@ -15,7 +15,7 @@ from sagacity.model.record import Status
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Filter
 
-HISTORY = ("log", "inbox", "object", "compensation")
+HISTORY = ("saga", "log", "inbox", "object", "compensation", "outbox")
 
 
 async def whole_reads(url: str) -> dict[str, int]:

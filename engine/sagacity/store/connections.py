@@ -26,6 +26,8 @@ _SETTINGS: Final = {
     "statement_timeout": "60s",
     "idle_in_transaction_session_timeout": "60s",
     "tcp_user_timeout": "10s",
+    # Whom nobody owns, and whose bell nobody answered, are few among millions: that the planner cannot know.
+    "enable_seqscan": "off",
 }
 _FLUSH: Final = ("fsync", "synchronous_commit", "full_page_writes")
 _POOLED: Final = (

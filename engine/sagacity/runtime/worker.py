@@ -98,6 +98,7 @@ class Worker:
         self._drives: dict[UUID, asyncio.Task[None]] = {}
         self._owed = Owed(store, self.id, self._drives)
         self._unrung = False
+        self._left_over = False
         self._failure: BaseException | None = None
 
     def _scope(self, flow: Flow, participants: Mapping[str, Any]) -> Scope:
@@ -332,6 +333,7 @@ class Worker:
         names = self._served
         room = self.settings.concurrency - len(self._drives)
         if room <= 0:
+            self._left_over = True
             return 0
         claimed = await self.store.claim(self.id, names, limit=room)
         if self._stopping.is_set():  # it was told to stop while it asked
@@ -347,6 +349,7 @@ class Worker:
             return len(claimed)
         for message in starts:
             self._begin(message, [m for m in mail.get(message.saga, ()) if m.kind != "start"])
+        self._left_over = len(starts) >= room
         return len(claimed) + len(starts)
 
     def _ring_later(self, sagas: set[UUID]) -> None:
@@ -395,7 +398,7 @@ class Worker:
     def _done(self, saga: UUID, task: "asyncio.Task[None]") -> None:
         if self._drives.get(saga) is task:
             del self._drives[saga]
-        if len(self._drives) + 1 >= self.settings.concurrency:
+        if self._left_over and len(self._drives) + 1 >= self.settings.concurrency:
             self.poke()
 
     async def _guarded(self, saga: UUID, drive: Drive | Short, previous: "asyncio.Task[None] | None") -> None:

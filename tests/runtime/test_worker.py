@@ -358,3 +358,12 @@ async def test_a_fault_is_told_as_an_event_with_its_trace(
     assert fields["saga"] == str(bad.id)
     assert fields["trace"].rstrip().endswith("ZeroDivisionError: in the guard")
     assert capsys.readouterr().out == "", "standard output belongs to the host"
+
+
+async def test_a_full_worker_takes_what_is_left_over_as_soon_as_there_is_room(house: House) -> None:
+    await house.open(Errand)
+    handles = await house.app.start_many(Errand, [(None, {"name": f"n{n}"}) for n in range(12)])
+    await house.work(concurrency=2, poll=timedelta(hours=1))
+    for handle in handles:
+        assert not isinstance(handle, Exception)
+        assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED

@@ -5,6 +5,7 @@ the grace time.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -63,6 +64,15 @@ def worker_for(sagas: Orchestrator, settings: Settings) -> Worker:
     )
 
 
+def _collect_seldom() -> None:
+    """This process is the worker's: sagas leave much behind that is soon gone, and what is loaded stays.
+
+    To look for cycles every 700 objects, through all that was ever imported, takes a tenth of its time.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 async def work(
     sagas: Orchestrator, settings: Settings, stop: asyncio.Event, *, grace: timedelta | None = None
 ) -> None:
@@ -71,6 +81,7 @@ async def work(
     Raises:
         Whatever ends the worker by itself (a lost history, a database that is gone for good).
     """
+    _collect_seldom()
     worker = sagas.worker = worker_for(sagas, settings)
     running = asyncio.create_task(worker.run())
     stopped = asyncio.create_task(stop.wait())

@@ -105,6 +105,7 @@ async def _worse(made: World, data: Proxy, calls: Proxy, silence: float, chance:
     await asyncio.sleep(silence / 2)
     data.rate = 0
     for up, down in ((True, True), (False, True), (True, False)):
+        await _well(made)
         noticed = await _silent(data, up, down, silence)
         way = "both ways" if up and down else "upwards" if up else "downwards"
         made.report.figure(f"silence {way}: noticed after, s", noticed)
@@ -113,6 +114,15 @@ async def _worse(made: World, data: Proxy, calls: Proxy, silence: float, chance:
     calls.silent_down = True
     await asyncio.sleep(silence / 2)
     calls.silent_down = False
+
+
+async def _well(made: World) -> None:
+    """Until both workers are at work: who is only just connecting has ten seconds for that alone."""
+    async with asyncio.timeout(60):
+        while any(child.young or not child.alive for child in made.workers) or len(
+            await made.app.store.workers()
+        ) < len(made.workers):
+            await asyncio.sleep(0.2)
 
 
 async def _silent(proxy: Proxy, up: bool, down: bool, seconds: float) -> float:

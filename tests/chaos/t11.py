@@ -119,9 +119,9 @@ async def _worse(made: World, data: Proxy, calls: Proxy, silence: float, chance:
 async def _well(made: World) -> None:
     """Until both workers are at work: who is only just connecting has ten seconds for that alone."""
     async with asyncio.timeout(60):
-        while any(child.young or not child.alive for child in made.workers) or len(
-            await made.app.store.workers()
-        ) < len(made.workers):
+        while any(child.young or not child.alive for child in made.workers):  # noqa: ASYNC110 - processes
+            await asyncio.sleep(0.2)
+        while len(await made.app.store.workers()) < len(made.workers):
             await asyncio.sleep(0.2)
 
 

@@ -121,7 +121,7 @@ async def _well(made: World) -> None:
     async with asyncio.timeout(60):
         while any(child.young or not child.alive for child in made.workers):  # noqa: ASYNC110 - processes
             await asyncio.sleep(0.2)
-        while len(await made.app.store.workers()) < len(made.workers):
+        while len(await made.app.store.workers()) < len(made.workers):  # noqa: ASYNC110 - rows
             await asyncio.sleep(0.2)
 
 

@@ -31,7 +31,7 @@ from sagacity.ids import new_id
 from sagacity.model.canonical import loaded
 from sagacity.model.unit import BatchRefused, HeadMoved, Loss, Unit
 from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
-from tests.contract.builders import Bench, dump, first, following, record
+from tests.contract.builders import Bench, dump, first, following, record, worker_info
 
 
 class _Unbounded(TypeDecorator[Decimal]):
@@ -250,3 +250,33 @@ async def test_without_rows_the_unit_goes_alone(desk: Bench) -> None:
     composer = await written(desk, unit)
     assert composer.shown == {}
     assert await desk.store.saga(unit.saga) is not None
+
+
+async def test_statements_that_are_rehearsed_see_each_other_and_nothing_of_them_stays(
+    store: Store, own: AsyncEngine
+) -> None:
+    before = await dump(own)
+    images = await store.rehearse([(new_id(), [debit(ZOE, "4.00")]), (new_id(), [debit(ZOE, "5.00")])])
+    assert [Decimal(loaded(i)["balance"]) for i in (images[ZOE.object].before, images[ZOE.object].after)] == [
+        Decimal("6.50"),
+        Decimal("1.50"),
+    ]
+    assert await balances(own) == [Decimal("10.50"), Decimal("0.00")]
+    assert await dump(own) == before
+
+
+async def test_what_a_statement_may_not_do_is_refused_in_a_rehearsal_too(
+    store: Store, own: AsyncEngine
+) -> None:
+    with pytest.raises(OwnTableError):
+        await store.rehearse([(new_id(), [debit(ZOE, "4.00")]), (new_id(), [debit(ZOE, "7.00")])])
+    assert await balances(own) == [Decimal("10.50"), Decimal("0.00")]
+    assert await store.rehearse([]) == {}
+
+
+async def test_a_store_seen_in_another_lane_shares_nothing_but_its_connections(store: Store) -> None:
+    beside = store.beside("dry")
+    info = await beside.register(worker_info(await store.now()))
+    assert [head.id for head in await beside.heads()] == [info.id]
+    assert await store.heads() == []
+    assert (store.lane, beside.lane, beside.tenant) == ("live", "dry", store.tenant)

@@ -122,6 +122,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of all connections. Twice is harmless."""
 
+    def beside(self, lane: str) -> "Store":
+        """This store's view of another lane, on the same connections; it ends when this one is closed."""
+
     async def now(self) -> datetime:
         """The database's instant."""
 
@@ -305,6 +308,16 @@ class Store(Protocol):
         Raises:
             OwnTableError: a statement failed. RowsBusy: a row was not let go within the lock time-out.
             Otherwise as `write`.
+        """
+
+    async def rehearse(self, statements: Sequence[tuple[UUID, Sequence[OwnRow]]]) -> Mapping[str, RowImages]:
+        """Run each saga's statements on the user's own tables, in order, and roll all of it back.
+
+        The images are those of the last saga's rows, as `write_with_rows` would see them. Nothing stays but
+        what no transaction takes back (a sequence has moved on).
+
+        Raises:
+            OwnTableError, RowsBusy: as `write_with_rows`.
         """
 
     # --- reading --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ is read as the database shows it, column by column, and nothing of the user's ty
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,15 @@ from sqlalchemy.types import TypeEngine
 from sagacity.errors import InputError
 from sagacity.model.canonical import NULL, Json, canonical
 from sagacity.store.base import OwnRow, OwnTableError, RowImages
+
+
+class Rehearsed(Exception):
+    """Carries images out of a transaction and so rolls it back."""
+
+    def __init__(self, images: Mapping[str, RowImages]) -> None:
+        super().__init__("rolled back on purpose")
+        self.images = images
+
 
 _KEYS: tuple[tuple[type[TypeEngine[Any]], type[Any]], ...] = (
     (Integer, int),

@@ -7,12 +7,13 @@ transaction, what time it is, and how a batch is written.
 """
 
 import asyncio
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -62,6 +63,14 @@ class PortableStore(ABC):
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hinting: set[asyncio.Task[None]] = set()
+
+    def beside(self, lane: str) -> Self:
+        """See the contract."""
+        other = copy.copy(self)
+        other.lane = lane
+        other._scope = Scope(self.tenant, lane)
+        other._hinting = set()
+        return other
 
     @abstractmethod
     async def _read(self, work: Work[Answer]) -> Answer:

@@ -39,6 +39,7 @@ from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy, Serv
 from sagacity.store.connections import Address, HotConnections, check_flush
 from sagacity.store.failures import LOCK_TIMED_OUT, MET, again, is_unknown, named, naming, state_of
 from sagacity.store.hints import Hints
+from sagacity.store.images import Rehearsed
 from sagacity.store.portable import PortableStore, Work
 
 Answer = TypeVar("Answer")
@@ -235,6 +236,21 @@ class PostgresStore(PortableStore):
             return await own_rows.write(conn, self._scope, batch), batch.new_head
 
         return await self._write_known(work)
+
+    async def rehearse(self, statements: Sequence[tuple[UUID, Sequence[OwnRow]]]) -> Mapping[str, RowImages]:
+        """See the contract."""
+
+        async def work(conn: AsyncConnection) -> None:
+            found: Mapping[str, RowImages] = {}
+            for saga, rows in statements:
+                found = await own_rows.run(conn, saga, rows)
+            raise Rehearsed(found)
+
+        try:
+            await self._write_known(work)
+        except Rehearsed as done:
+            return done.images
+        return {}
 
     async def erase(
         self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID

@@ -257,6 +257,19 @@ class SqliteStore(PortableStore):
 
         return await self._write_known(work)
 
+    async def rehearse(self, statements: Sequence[tuple[UUID, Sequence[OwnRow]]]) -> Mapping[str, RowImages]:
+        def work(conn: Connection) -> None:
+            found: Mapping[str, RowImages] = {}
+            for _, rows in statements:
+                found = images.run_statements(conn, rows)
+            raise images.Rehearsed(found)
+
+        try:
+            await self._write(work)
+        except images.Rehearsed as done:
+            return done.images
+        return {}
+
     async def erase(
         self, saga: UUID, seqs: Sequence[int], unit: Unit, head: ChainHead, worker: UUID
     ) -> ChainHead:

@@ -392,6 +392,10 @@ def _restarted(record: Record, line: L.Restarted) -> _Changes:
     }
 
 
+def _rehearsed(record: Record, line: L.Rehearsed) -> _Changes:
+    return {}
+
+
 def _erased(record: Record, line: L.Erased) -> _Changes:
     # What is left is what operators and the idempotency of its key need; nothing of what it knew.
     effects = tuple(replace(effect, result=NULL, error=None) for effect in record.effects)
@@ -435,4 +439,5 @@ _FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
     L.Adopted.kind: _adopted,
     L.Restarted.kind: _restarted,
     L.Erased.kind: _erased,
+    L.Rehearsed.kind: _rehearsed,
 }

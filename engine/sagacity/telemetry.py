@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Literal, TextIO
 
@@ -57,9 +58,15 @@ _LEVELS = {
 _TRACE = 8_000
 
 
+REHEARSING: ContextVar[bool] = ContextVar("sagacity rehearses", default=False)
+"""Set inside of a dry run: what is told there is stamped, and wakes nobody."""
+
+
 def tell(event: str, **fields: Any) -> None:
     """Tell that `event` happened; costs little when nobody listens."""
     level = _LEVELS.get(event, logging.INFO)
+    if REHEARSING.get():
+        level, fields = logging.DEBUG, {"lane": "dry", **fields}
     logger = logging.getLogger(LOGGER)
     if logger.isEnabledFor(level):
         logger.log(level, event, extra={"fields": fields})

@@ -215,6 +215,10 @@ TOLD: list[tuple[L.Line, str]] = [
         L.Erased(saga=SOME, seqs=(0, 4), reason="asked for by the customer", at=AT),
         f"the contents of 2 lines (0 and 4) of saga {SOME} were erased: asked for by the customer",
     ),
+    (
+        L.Rehearsed(run=SOME, verdict="would commit", at=AT),
+        "was a dry run, and so nothing of this happened: would commit",
+    ),
 ]
 
 

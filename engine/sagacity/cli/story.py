@@ -223,6 +223,10 @@ def _rollback_asked(line: lines.RollbackAsked) -> str:
     return f"{line.actor or 'somebody'} asked to roll it back after its commit: saga {line.rollback} does it"
 
 
+def _rehearsed(line: lines.Rehearsed) -> str:
+    return f"was a dry run, and so nothing of this happened: {line.verdict}"
+
+
 def _erased(line: lines.Erased) -> str:
     return (
         f"the contents of {counted(len(line.seqs), 'line')} ({listed(str(seq) for seq in line.seqs)}) "
@@ -260,4 +264,5 @@ _TELLERS: dict[type[lines.Line], Callable[[Any], str]] = {
     lines.Restarted: _restarted,
     lines.RollbackAsked: _rollback_asked,
     lines.Erased: _erased,
+    lines.Rehearsed: _rehearsed,
 }

@@ -44,7 +44,7 @@ def i4_child_once(record: Record, line: L.ChildEnded) -> str | None:
     return None
 
 
-_ALWAYS_TOLD = (L.ActRefused, L.ChildEnded, L.Adopted, L.Interrupted)
+_ALWAYS_TOLD = (L.ActRefused, L.ChildEnded, L.Adopted, L.Interrupted, L.Rehearsed)
 """Lines that move nothing: they may stand anywhere, also behind the end."""
 _AFTER_END = frozenset(kind.kind for kind in (*_ALWAYS_TOLD, L.Erased))
 _LEAVE_STUCK = frozenset(

@@ -23,17 +23,21 @@ class _Versions:
 
 
 class Objects:
-    """What the `applied` lines say, in whatever order they come."""
+    """What the `applied` lines say, in whatever order they come.
 
-    def __init__(self, *, in_order: bool) -> None:
+    `linked`: each begins where the one before it ended.
+    """
+
+    def __init__(self, *, in_order: bool, linked: bool = True) -> None:
         self._in_order = in_order
+        self._linked = linked
         self._known: dict[str, _Versions] = {}
         self._reads: list[tuple[UUID, str, int]] = []
         self._writers: dict[str, dict[int, UUID]] = {}
 
     def told(self, saga: UUID, line: Applied) -> Iterator[Broken]:
         """One more version, in full."""
-        linked = not line.own_table
+        linked = self._linked and not line.own_table
         found, left = (hash(line.before), hash(line.after)) if linked else (None, None)
         yield from self._put(line.object, line.version, (saga, found, left))
 

@@ -352,6 +352,19 @@ class Erased(Line):
     actor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed(Line):
+    """Only in the dry lane: this saga was a dry run.
+
+    `data`: the run's report; JSON null for the sagas that the rehearsed one started.
+    """
+
+    kind: ClassVar[str] = "rehearsed"
+    run: UUID
+    verdict: str
+    data: Json = NULL
+
+
 KINDS: dict[str, type[Line]] = {line.kind: line for line in Line.__subclasses__()}
 _COLUMNS = ("at", "object", "version")
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {}

@@ -1,0 +1,128 @@
+"""What a dry run may see of the live lane: states, queues, the time, and its own tables as they would become.
+
+It only reads. The one thing that runs statements runs them in a transaction that is always rolled back.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from sagacity.model.canonical import NULL, canonical
+from sagacity.model.unit import ObjectState
+from sagacity.model.views import LockView
+from sagacity.store.base import OwnRow, RowImages, Store
+from sagacity.testing.clock import NOON
+
+T = TypeVar("T")
+
+Statements = Sequence[tuple[UUID, Sequence[OwnRow]]]
+"""Statements on the user's own tables, in order, with the sagas that run them."""
+
+
+class Live(Protocol):
+    """The live lane, as a dry run sees it. Every call waits: virtual time stands still meanwhile."""
+
+    tenant: str
+
+    def now(self) -> datetime:
+        """The database's instant."""
+
+    def objects(self, names: Sequence[str]) -> Mapping[str, ObjectState]:
+        """Committed states; absent ones as version 0."""
+
+    def locks(self, name: str) -> Sequence[LockView]:
+        """Who stands in the object's queue."""
+
+    def rehearse(self, statements: Statements) -> Mapping[str, RowImages]:
+        """The rows of the last of `statements` before and after, all of them having run; nothing stays.
+
+        Raises:
+            OwnTableError: a statement failed.
+        """
+
+
+class Nowhere:
+    """A live lane with nothing in it but what it is given: for exploring a flow away from any store.
+
+    Args:
+        tenant: whose.
+        at: the instant at which runs begin.
+        objects: states of engine-owned participants by `type:id`, as values.
+    """
+
+    def __init__(
+        self, *, tenant: str = "main", at: datetime = NOON, objects: Mapping[str, Any] | None = None
+    ) -> None:
+        self.tenant = tenant
+        self._at = at
+        self._states = {name: canonical(state) for name, state in (objects or {}).items()}
+
+    def now(self) -> datetime:
+        """The instant it was made with."""
+        return self._at
+
+    def objects(self, names: Sequence[str]) -> Mapping[str, ObjectState]:
+        """What it was given; nothing else was ever changed."""
+        states = {name: self._states.get(name) for name in names}
+        return {
+            name: ObjectState(object=name, version=int(state is not None), state=state or NULL)
+            for name, state in states.items()
+        }
+
+    def locks(self, name: str) -> Sequence[LockView]:
+        """Nobody holds anything."""
+        del name
+        return ()
+
+    def rehearse(self, statements: Statements) -> Mapping[str, RowImages]:
+        """No row is here, so none is changed."""
+        return {row.object: RowImages(before=NULL, after=NULL) for row in statements[-1][1]}
+
+
+class LiveStore:
+    """The live lane of a store that is open on another loop.
+
+    What was read once is kept, so all paths of one exploration begin at the same state.
+
+    Args:
+        store: opened, of the live lane.
+        loop: the loop on which it was opened; not the one that calls.
+    """
+
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        self.tenant = store.tenant
+        self._store = store
+        self._loop = loop
+        self._now: datetime | None = None
+        self._objects: dict[str, ObjectState] = {}
+        self._locks: dict[str, Sequence[LockView]] = {}
+
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+        answer: Future[T] = asyncio.run_coroutine_threadsafe(call, self._loop)
+        return answer.result()
+
+    def now(self) -> datetime:
+        """As the run began."""
+        if self._now is None:
+            self._now = self._wait(self._store.now())
+        return self._now
+
+    def objects(self, names: Sequence[str]) -> Mapping[str, ObjectState]:
+        """As they were when they were first looked at."""
+        missing = [name for name in names if name not in self._objects]
+        if missing:
+            self._objects.update(self._wait(self._store.objects(missing)))
+        return {name: self._objects[name] for name in names}
+
+    def locks(self, name: str) -> Sequence[LockView]:
+        """As they were when they were first looked at."""
+        if name not in self._locks:
+            self._locks[name] = self._wait(self._store.locks(object=name))
+        return self._locks[name]
+
+    def rehearse(self, statements: Statements) -> Mapping[str, RowImages]:
+        """See the protocol."""
+        return self._wait(self._store.rehearse(statements))

@@ -41,6 +41,7 @@ class Orchestrator(Looking):
 
     Attributes:
         worker: a worker in this process, if there is one: starts go to it without the way through the inbox.
+        opened: address, tenant and `accept_loss` that `open` was given; None where it was made otherwise.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Orchestrator(Looking):
         self.store = store
         self.project = project
         self._worker: Worker | None = None
+        self.opened: tuple[str, str, bool] | None = None
         self._clock = clock or SystemClock()
         self._ids = ids
         self._intake = Intake(store)
@@ -85,7 +87,9 @@ class Orchestrator(Looking):
         await store.open()
         if patience:
             store = patient(store, within=patience, clock=clock or SystemClock())
-        return cls(store, project or Project.of(*declared()), clock=clock)
+        made = cls(store, project or Project.of(*declared()), clock=clock)
+        made.opened = url, tenant, accept_loss
+        return made
 
     @property
     def worker(self) -> Worker | None:

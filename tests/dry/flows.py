@@ -1,12 +1,8 @@
 """Flows for the dry lane: a good one, and some that are wrong in one way each."""
 
-import socket
-import subprocess
-import urllib.request
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -250,30 +246,3 @@ class Forgetful(Saga, version=1, key="show"):
         return await theatre.book(sale.show)
 
     agreed = awaits(end, signal="agreed", within=timedelta(days=1), otherwise=cancel)
-
-
-class Sneaky(Saga, version=1, key="way"):
-    """A step that goes to the world on its own, past its externals."""
-
-    class Input(BaseModel):
-        way: str
-        target: str
-
-    asked = State(initial=True)
-    done = State(final=True)
-    go = asked.to(done)
-
-    def participants(self, sale: Input) -> Iterable[Lock]:
-        yield exclusive("till", "main")
-
-    @step(go)
-    def sneak(self, asked: Input) -> None:
-        host, _, port = asked.target.partition(":")
-        if asked.way == "socket":
-            socket.create_connection((host, int(port)), timeout=2).close()
-        elif asked.way == "urllib":
-            urllib.request.urlopen(f"http://{asked.target}/", timeout=2).close()
-        elif asked.way == "process":
-            subprocess.run(["true"], check=True)
-        elif asked.way == "file":
-            Path(asked.target).write_text("written by a dry run")

@@ -52,7 +52,7 @@ async def dump(app: Orchestrator) -> list[Any]:
 
 
 async def test_a_dry_run_takes_the_path_and_calls_nobody() -> None:
-    report = await dry_run(Sale, HAMLET)
+    report = await dry_run(Sale, HAMLET, here=True)
     assert (report.verdict, report.ok) == ("would commit", True)
     assert moves(report) == [
         ("started", "Sale"),
@@ -71,15 +71,17 @@ async def test_a_dry_run_takes_the_path_and_calls_nobody() -> None:
 
 
 async def test_plain_steps_wait_in_their_threads_and_time_stands_still() -> None:
-    report = await dry_run(PlainSale, HAMLET)
+    report = await dry_run(PlainSale, HAMLET, here=True)
     assert report.verdict == "would commit"
     assert [c.call for c in report.calls] == ["book", "price", "price"]
-    late = await dry_run(PlainSale, HAMLET, faults=["effect take_seat: late"])
+    late = await dry_run(PlainSale, HAMLET, faults=["effect take_seat: late"], here=True)
     assert (late.verdict, late.standing, late.seconds > 5) == ("would commit", (), True)
 
 
 async def test_two_runs_of_one_script_are_the_same(app: Orchestrator) -> None:
-    first, second = [await dry_run(Sale, HAMLET, faults=["effect take_seat: silent"]) for _ in range(2)]
+    first, second = [
+        await dry_run(Sale, HAMLET, faults=["effect take_seat: silent"], here=True) for _ in range(2)
+    ]
     assert moves(first) == moves(second)
     assert first.run != second.run
     assert [move.at for move in first.path] == [move.at for move in second.path]
@@ -98,7 +100,7 @@ async def test_the_live_lane_is_read_and_stays_as_it_is(app: Orchestrator) -> No
         await settled(app, holder.id)
     before = await dump(app)
 
-    report = await dry_run("Sale", HAMLET, app=app)
+    report = await dry_run("Sale", HAMLET, app=app, here=True)
 
     assert await dump(app) == before
     assert report.objects[0].before == '{"takings":"12.50"}'
@@ -115,7 +117,7 @@ async def test_what_is_stored_is_in_its_own_lane_and_verifies(app: Orchestrator)
         ["effect take_seat: refused"],
         ["wait consent: missing", "undo take_seat: refused"],
     ]
-    reports = [await dry_run(Sale, HAMLET, app=app, faults=faults) for faults in (*scenes, [])]
+    reports = [await dry_run(Sale, HAMLET, app=app, faults=faults, here=True) for faults in (*scenes, [])]
     assert [r.verdict for r in reports] == [
         "would commit",
         "would roll back",
@@ -136,7 +138,7 @@ async def test_what_is_stored_is_in_its_own_lane_and_verifies(app: Orchestrator)
 
 
 async def test_a_changed_line_of_a_dry_run_is_found(app: Orchestrator, tmp_path: Path) -> None:
-    await dry_run(Sale, HAMLET, app=app)
+    await dry_run(Sale, HAMLET, app=app, here=True)
     with sqlite3.connect(tmp_path / "live.db") as other:
         triggers = other.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'log'")
         for (name,) in triggers.fetchall():
@@ -153,7 +155,7 @@ async def test_a_mock_that_lacks_a_call_is_refused_with_the_line_that_called() -
         def free(self, show: str) -> None:
             return None
 
-    report = await dry_run(Sale, HAMLET, mocks={Theatre: Half})
+    report = await dry_run(Sale, HAMLET, mocks={Theatre: Half}, here=True)
     assert (report.verdict, report.objects) == ("refused", ())
     [refusal] = report.refusals
     assert refusal.what == "nothing answers theatre.book: Half has no such method"
@@ -166,7 +168,7 @@ async def test_in_a_plain_step_the_line_is_that_of_its_thread() -> None:
         def free(self, show: str) -> None:
             return None
 
-    report = await dry_run(PlainSale, HAMLET, mocks={"theatre": Half()})
+    report = await dry_run(PlainSale, HAMLET, mocks={"theatre": Half()}, here=True)
     assert report.refusals[0].where.endswith("in take_seat")
 
 
@@ -175,7 +177,7 @@ async def test_an_answer_of_another_type_is_refused_with_the_line_of_the_mock() 
         def book(self, show: str) -> Any:
             return {"number": "the best"}
 
-    report = await dry_run(Sale, HAMLET, mocks={Theatre: Wrong})
+    report = await dry_run(Sale, HAMLET, mocks={Theatre: Wrong}, here=True)
     assert report.verdict == "refused"
     [refusal] = report.refusals
     assert "theatre.book does not fit: number" in refusal.what
@@ -188,7 +190,7 @@ async def test_a_mapping_that_fits_is_made_the_declared_type() -> None:
         def book(self, show: str) -> Any:
             return {"number": 3}
 
-    report = await dry_run(Sale, HAMLET, mocks={Theatre: Mapped})
+    report = await dry_run(Sale, HAMLET, mocks={Theatre: Mapped}, here=True)
     assert (report.verdict, report.calls[0].provenance, report.calls[0].answer) == (
         "would commit", "given", '{"number":3}',
     )  # fmt: skip
@@ -196,22 +198,22 @@ async def test_a_mapping_that_fits_is_made_the_declared_type() -> None:
 
 async def test_a_script_says_what_comes_and_when() -> None:
     no = Script(signals={"consent": Arrival(data={"approved": False, "comment": "too dear"})})
-    refused = await dry_run(Sale, HAMLET, script=no)
+    refused = await dry_run(Sale, HAMLET, script=no, here=True)
     assert (refused.verdict, refused.why) == ("would roll back", "manager was refused: too dear")
-    silent = await dry_run(Sale, HAMLET, script=Script(signals={"consent": Arrival(never=True)}))
+    silent = await dry_run(Sale, HAMLET, script=Script(signals={"consent": Arrival(never=True)}), here=True)
     assert silent.verdict == "would roll back"
     assert silent.seconds == pytest.approx(2 * 86400, abs=10)
     assert [c.call for c in silent.calls] == ["book", "free"]
 
 
 async def test_a_fault_that_never_came_up_is_told() -> None:
-    report = await dry_run(Sale, HAMLET, faults=["undo take_seat: lost"])
+    report = await dry_run(Sale, HAMLET, faults=["undo take_seat: lost"], here=True)
     assert report.missed == ("undo take_seat: lost",)
     assert "never came up" in report.text()
 
 
 async def test_a_worker_that_dies_is_followed_by_another() -> None:
-    report = await dry_run(Sale, HAMLET, faults=["crash completed take_seat: before"])
+    report = await dry_run(Sale, HAMLET, faults=["crash completed take_seat: before"], here=True)
     assert report.verdict == "would commit"
     assert report.standing == ()
     assert ("interrupted", "") in moves(report)
@@ -219,7 +221,7 @@ async def test_a_worker_that_dies_is_followed_by_another() -> None:
 
 
 async def test_the_report_fits_the_screen_and_says_what_was_not_taken() -> None:
-    text = (await dry_run(Sale, HAMLET, faults=["wait consent: missing"])).text()
+    text = (await dry_run(Sale, HAMLET, faults=["wait consent: missing"], here=True)).text()
     assert max(len(line) for line in text.splitlines()) <= 80
     for said in (
         "DRY RUN  Sale version 1",
@@ -234,4 +236,4 @@ async def test_the_report_fits_the_screen_and_says_what_was_not_taken() -> None:
 async def test_what_no_fault_is_called_is_refused() -> None:
     for text in ("effect take_seat", "effect take_seat: explodes", "nonsense x: lost", "effect a: lost #x"):
         with pytest.raises(InputError):
-            await dry_run(Sale, HAMLET, faults=[text])
+            await dry_run(Sale, HAMLET, faults=[text], here=True)

@@ -1,5 +1,6 @@
 """Which line of the user's code is to blame: found on the stack, the engine's own frames left out."""
 
+import asyncio
 import inspect
 import sys
 import sysconfig
@@ -18,7 +19,7 @@ _LIBRARIES = tuple(
 
 def line_of_caller(threads: Sequence[int] = ()) -> str:
     """The innermost line of the user's code that runs now, here or in one of `threads`."""
-    found = next(_users(sys._getframe(1)), None)
+    found = next(_users(sys._getframe(1)), None) or _of_a_task()
     if found is None:
         frames = sys._current_frames()
         stacks = [frames[ident] for ident in threads if ident in frames]
@@ -26,10 +27,34 @@ def line_of_caller(threads: Sequence[int] = ()) -> str:
     return "no line of yours" if found is None else _place(found)
 
 
+def _of_a_task() -> FrameType | None:
+    """Libraries run parts of a call in tasks of their own: whose task waits in the user's code."""
+    try:
+        tasks = asyncio.all_tasks()
+    except RuntimeError:
+        return None  # no loop runs here
+    for task in tasks:
+        waiting = [frame for frame in _suspended(task.get_coro()) if _is_users(frame)]
+        if waiting:
+            return waiting[-1]
+    return None
+
+
+def _suspended(work: Any) -> Iterator[FrameType]:
+    while work is not None:
+        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None)
+        if frame is not None:
+            yield frame
+        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None)
+
+
+def _is_users(frame: FrameType) -> bool:
+    return not frame.f_code.co_filename.startswith((_OURS, *_LIBRARIES))
+
+
 def _users(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((_OURS, *_LIBRARIES)):
+        if _is_users(frame):
             yield frame
         frame = frame.f_back
 

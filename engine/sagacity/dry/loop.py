@@ -8,6 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import Any
 
@@ -18,9 +19,11 @@ _Post = Callable[[], None]
 
 
 class DryLoop(SimulatedLoop):
-    """See the module. `guarded`: called in each thread before a plain function runs in it."""
+    """See the module. `guarded`: entered in each thread in which a plain function runs."""
 
-    def __init__(self, chance: Chance, *, guarded: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, chance: Chance, *, guarded: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         super().__init__(chance)
         self.plain_frames: dict[int, None] = {}
         self._posts: queue.SimpleQueue[_Post] = queue.SimpleQueue()
@@ -49,11 +52,11 @@ class DryLoop(SimulatedLoop):
         return answer
 
     def _in_thread(self, answer: "asyncio.Future[Any]", func: Callable[..., Any], args: Any) -> None:
-        self._guarded()
         self._asking.thread = threading.get_ident()
         self.plain_frames[threading.get_ident()] = None
         try:
-            result, error = func(*args), None
+            with self._guarded():
+                result, error = func(*args), None
         except BaseException as raised:  # handed to whoever waits for the step
             result, error = None, raised
         finally:

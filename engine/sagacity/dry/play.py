@@ -21,7 +21,7 @@ from sagacity.definition.project import Project
 from sagacity.dry.faults import Fault
 from sagacity.dry.live import Live
 from sagacity.dry.loop import DryLoop
-from sagacity.dry.outside import Outside
+from sagacity.dry.outside import Outside, Refusal
 from sagacity.dry.overlay import DryStore
 from sagacity.dry.samples import sample_of
 from sagacity.dry.script import Arrival, Script
@@ -59,7 +59,8 @@ class Scene:
     Attributes:
         minds: external's name → what answers instead of its own mock.
         run: the id of the saga; the others' follow from it and the script's seed.
-        guarded: called in each thread that runs the user's code, before it does.
+        guarded: entered in each thread that runs the user's plain functions.
+        watch: given the list in which what is refused to the path's code is to be written.
     """
 
     project: Project
@@ -70,7 +71,8 @@ class Scene:
     faults: tuple[Fault, ...] = ()
     minds: Mapping[str, Any] = field(default_factory=dict)
     run: UUID = field(default_factory=lambda: derived_id("dry run"))
-    guarded: Callable[[], None] = lambda: None
+    guarded: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    watch: Callable[[list[Refusal]], None] = lambda refusals: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,7 @@ class _Stage:
             timeouts=_timeouts(scene.project),
             loop=self.loop,
         )
+        scene.watch(self.outside.refusals)
         self.came: list[tuple[float, str, str]] = []
         self.units: list[Unit] = []
         self.stores: list[str] = []

@@ -1,0 +1,109 @@
+"""A process of their own for dry runs, as the one who asks sees it.
+
+```python
+async with Apart.started(place) as stage:
+    answer = await stage.ask(Asked(flow="sagas/order.py:Order", input=order))
+```
+"""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from sagacity import errors
+from sagacity.dry.orders import Answer, Asked, Place, Setting
+from sagacity.errors import SagacityError
+
+_LINE = 64 * 1024 * 1024
+"""Bytes of one answer at the most."""
+
+
+class Apart:
+    """See the module. One order at a time."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, place: Place | None = None) -> AsyncIterator["Apart"]:
+        """A fresh process on this store, ended with the block.
+
+        Raises:
+            StoreError: the store cannot be opened there.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "sagacity.dry.process",
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=_LINE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
+        )
+        stage = cls(process)
+        try:
+            setting = Setting(place=place, path=tuple(sys.path))
+            await stage._send(setting.model_dump_json())
+            await stage._answer()
+            yield stage
+        finally:
+            await stage._end()
+
+    async def ask(self, asked: Asked, *, each: Callable[[int], None] | None = None) -> Answer:
+        """What came of it.
+
+        Args:
+            asked: the order.
+            each: told of the number of paths played so far, once in a while.
+
+        Raises:
+            SagacityError: as it was raised there.
+        """
+        async with self._turn:
+            await self._send(asked.model_dump_json())
+            while True:
+                answer = await self._answer()
+                if answer.played is None:
+                    return answer
+                if each is not None:
+                    each(answer.played)
+
+    async def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def _answer(self) -> Answer:
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        if not line:
+            code = await self._process.wait()
+            raise SagacityError(f"the process of the dry run ended by itself, with {code}")
+        answer = Answer.model_validate_json(line)
+        if answer.error is not None:
+            raise _as_raised(answer)
+        return answer
+
+    async def _end(self) -> None:
+        """Close its pipe, by which it ends; a step that hangs there is ended with it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(5):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+def _as_raised(answer: Answer) -> SagacityError:
+    """The error that was raised there, as the same class where it takes a message alone."""
+    cls = getattr(errors, answer.error or "", SagacityError)
+    simple = isinstance(cls, type) and issubclass(cls, SagacityError) and cls.__init__ is Exception.__init__
+    error: SagacityError = (cls if simple else SagacityError)(answer.message or "")
+    return error

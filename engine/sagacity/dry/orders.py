@@ -1,0 +1,70 @@
+"""What is asked of a process that plays dry runs, and what it answers: plain values, through a pipe."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sagacity.dry.script import Script
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Place(BaseModel):
+    """The store whose live lane lies under the runs."""
+
+    model_config = _STRICT
+
+    url: str
+    tenant: str = "main"
+    accept_loss: bool = False
+
+
+class Asked(BaseModel):
+    """One order.
+
+    Attributes:
+        act: one run, an exploration, or chaos.
+        flow: `MODULE:CLASS`.
+        input: the saga's input, as JSON values.
+        mocks: a module whose attributes named like externals answer in their place.
+        objects: states to begin with, where there is no store.
+        chaos: for chaos, its script.
+        minimise: shrink what fails.
+        keep: store the run and its report.
+    """
+
+    model_config = _STRICT
+
+    act: Literal["run", "explore", "chaos"] = "run"
+    flow: str
+    input: Any
+    key: str | None = None
+    mocks: str | None = None
+    script: Script = Field(default_factory=Script)
+    faults: tuple[str, ...] = ()
+    objects: dict[str, Any] = Field(default_factory=dict)
+    chaos: dict[str, Any] | None = None
+    minimise: bool = False
+    keep: bool = True
+
+
+class Setting(BaseModel):
+    """The first line: where the store is, and what `sys.path` is to be."""
+
+    model_config = _STRICT
+
+    place: Place | None = None
+    path: tuple[str, ...] = ()
+
+
+class Answer(BaseModel):
+    """One line back: how far it is, what came of it (JSON text), or why it cannot be (`error`: its class)."""
+
+    model_config = _STRICT
+
+    played: int | None = None
+    said: str | None = None
+    ok: bool = True
+    text: str | None = None
+    error: str | None = None
+    message: str | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from sagacity.cli import acting, anchoring, keeping, reading, running
+from sagacity.cli import acting, anchoring, keeping, reading, rehearsing, running
 from sagacity.cli.failures import FAILURES, MEANINGS
 
 
@@ -29,6 +29,8 @@ def _command(section: str, name: str, function: Callable[..., Any], example: str
 
 _START = """start Order --input '{"order_id": "A-1", "customer_id": "C-7", "amount": "9.90"}'"""
 
+_REHEARSAL = "dry-run sagas/order.py:Order --input order.json --explore"
+
 COMMANDS: tuple[Command, ...] = (
     _command("Execute", "run", running.run, "run sagas/order.py:Order --input orders.jsonl"),
     _command("Execute", "worker", running.worker, "worker"),
@@ -44,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     _command("Look", "object", reading.object_, "object account:A-118 --history"),
     _command("Look", "locks", reading.locks, "locks --object account:A-118"),
     _command("Look", "diagram", reading.diagram, "diagram Order --format mermaid"),
+    _command("Rehearse", "dry-run", rehearsing.dry_run, _REHEARSAL),
     _command("Look after", "check", keeping.check, "check"),
     _command("Look after", "verify", keeping.verify, "verify"),
     _command("Look after", "anchor", anchoring.anchor, "anchor --to anchors.jsonl --key anchor.key"),

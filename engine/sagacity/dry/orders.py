@@ -1,6 +1,7 @@
 """What is asked of a process that plays dry runs, and what it answers: plain values, through a pipe."""
 
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +30,7 @@ class Asked(BaseModel):
         mocks: a module whose attributes named like externals answer in their place.
         objects: states to begin with, where there is no store.
         chaos: for chaos, its script.
+        against: a real saga; its own story is played, and compared.
         minimise: shrink what fails.
         keep: store the run and its report.
     """
@@ -44,6 +46,7 @@ class Asked(BaseModel):
     faults: tuple[str, ...] = ()
     objects: dict[str, Any] = Field(default_factory=dict)
     chaos: dict[str, Any] | None = None
+    against: UUID | None = None
     minimise: bool = False
     keep: bool = True
 
@@ -58,7 +61,7 @@ class Setting(BaseModel):
 
 
 class Answer(BaseModel):
-    """One line back: how far it is, what came of it (JSON text), or why it cannot be (`error`: its class)."""
+    """One line back: how far it is; what came of it (JSON, text, a run); or its error, class and words."""
 
     model_config = _STRICT
 
@@ -66,5 +69,6 @@ class Answer(BaseModel):
     said: str | None = None
     ok: bool = True
     text: str | None = None
+    run: str | None = None
     error: str | None = None
     message: str | None = None

@@ -41,7 +41,8 @@ class Asked:
         step: whose; None for a read, whose step is not told.
         undoes: the step whose effect it takes back.
         outcome: done, repeat (known under its key), empty (nothing to take back), refused, failed, read.
-        provenance: declared (the external's own mock), given (one that was handed in), fault, none.
+        provenance: declared (the external's own mock), given (one that was handed in), recorded (of a real
+            run), fault, none.
     """
 
     at: float
@@ -76,6 +77,7 @@ class Outside:
         faults: what goes wrong at calls.
         now: virtual seconds.
         timeouts: step → seconds after which its call is given up.
+        recorded: step → what it answered in a real run.
 
     Attributes:
         calls: what would have gone out, in order.
@@ -89,6 +91,7 @@ class Outside:
     now: Callable[[], float]
     timeouts: Mapping[str, float]
     loop: Any
+    recorded: Mapping[str, Json] = field(default_factory=dict)
     calls: list[Asked] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     lands_by: float = 0.0
@@ -248,6 +251,8 @@ class Outside:
 
     def _answer(self, request: "_Request") -> Any:
         asked, call = request.asked, request.call
+        if asked.kind == "effect" and self._was_recorded(request):
+            return self._replayed(request)
         mind, provenance = self._mind(asked.external)
         method = getattr(mind, call.name, None)
         if not callable(method):
@@ -265,6 +270,30 @@ class Outside:
         asked.answer = _told(checked)
         return checked
 
+    def _was_recorded(self, request: "_Request") -> bool:
+        """The step's own result in the real run has the type of what its effect answers."""
+        said = self.recorded.get(step_of(request.key))
+        if said is None:
+            return False
+        try:
+            self._adapter(request.asked.external, request.call).validate_json(said)
+        except ValidationError:
+            return False
+        return True
+
+    def _replayed(self, request: "_Request") -> Any:
+        asked, said = request.asked, self.recorded[step_of(request.key)]
+        asked.answer = said
+        asked.provenance = "fault" if asked.provenance == "fault" else "recorded"
+        return self._adapter(asked.external, request.call).validate_json(said)
+
+    def _adapter(self, external: str, call: Call) -> TypeAdapter[Any]:
+        place = external, call.name
+        if place not in self._adapters:
+            hints = get_type_hints(getattr(self.classes[external], call.name))
+            self._adapters[place] = TypeAdapter(hints.get("return", Any))
+        return self._adapters[place]
+
     def _mind(self, name: str) -> tuple[Any, str]:
         if name in self.minds:
             return self.minds[name], "given"
@@ -275,12 +304,8 @@ class Outside:
 
     def _checked(self, asked: Asked, call: Call, method: Any, value: Any) -> Any:
         """The answer as what the external's method promises to return."""
-        place = asked.external, call.name
-        if place not in self._adapters:
-            hints = get_type_hints(getattr(self.classes[asked.external], call.name))
-            self._adapters[place] = TypeAdapter(hints.get("return", Any))
         try:
-            return self._adapters[place].validate_python(value)
+            return self._adapter(asked.external, call).validate_python(value)
         except ValidationError as error:
             what = f"the mock's answer to {asked.external}.{call.name} does not fit: {brief(error)}"
             raise self._refuse(what, line_of(method)) from None

@@ -58,6 +58,7 @@ class Scene:
 
     Attributes:
         minds: external's name → what answers instead of its own mock.
+        recorded: step → its result in a real run, which answers its effect where it is of that type.
         run: the id of the saga; the others' follow from it and the script's seed.
         guarded: entered in each thread that runs the user's plain functions.
         watch: given the list in which what is refused to the path's code is to be written.
@@ -70,6 +71,7 @@ class Scene:
     script: Script = field(default_factory=Script)
     faults: tuple[Fault, ...] = ()
     minds: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Mapping[str, Json] = field(default_factory=dict)
     run: UUID = field(default_factory=lambda: derived_id("dry run"))
     guarded: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     watch: Callable[[list[Refusal]], None] = lambda refusals: None
@@ -169,6 +171,7 @@ class _Stage:
             now=self.loop.time,
             timeouts=_timeouts(scene.project),
             loop=self.loop,
+            recorded=scene.recorded,
         )
         scene.watch(self.outside.refusals)
         self.came: list[tuple[float, str, str]] = []
@@ -198,17 +201,16 @@ class _Stage:
         """A worker, and after its death the next, who takes over."""
         while not self._ending:
             process = Process(self.loop, "worker")
-            self._worker = worker = Worker(
-                self.store,
-                self.scene.project.flows,
-                self.scene.project.participants,
-                settings=_SETTINGS,
-                externals=self.outside.connected(),
-                clock=self.clock,
-                ids=self._ids.id,
-            )
+            worker = self._made()
             task = process.begin(worker.run(), name="worker")
-            await process.ended(task)
+            end = self.loop.create_task(process.ended(task))
+            ready = self.loop.create_task(worker.ready.wait())
+            await asyncio.wait([end, ready], return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            if process.alive and not task.done():
+                self._worker = worker
+            self._rested.set()
+            await end
             if process.alive:
                 self._dead = None if task.cancelled() else task.exception()
                 self._rested.set()
@@ -216,7 +218,17 @@ class _Stage:
             await self.store.heartbeat(worker.id, timedelta(0))  # its lease runs out at once
             await asyncio.sleep(1.0)  # noqa: TID251 - virtual
             await self.store.take_over()
-            self._rested.set()
+
+    def _made(self) -> Worker:
+        return Worker(
+            self.store,
+            self.scene.project.flows,
+            self.scene.project.participants,
+            settings=_SETTINGS,
+            externals=self.outside.connected(),
+            clock=self.clock,
+            ids=self._ids.id,
+        )
 
     def _wake(self) -> None:
         self._rested.set()
@@ -292,15 +304,19 @@ class _Stage:
     async def _quiet(self) -> None:
         """Until nobody has anything in hand: what can happen without time passing has happened."""
         while self._dead is None:
+            if self._worker is None:
+                await self._rested.wait()  # for the first, or the next, to be there
             self._rested.clear()
             await asyncio.sleep(_MOMENT)  # noqa: TID251 - virtual
+            if self._worker is None:
+                continue
             self._rows = rows = [row async for row in self.store.sagas_whole()]
             if any(row.owner is not None for row in rows) or not rows:
                 async with asyncio.timeout(_LONGEST.total_seconds()):
                     await self._rested.wait()
             elif any(row.arrivals != row.heard for row in rows):
                 self._poke()
-            elif self._worker is not None and self._worker.ready.is_set():
+            else:
                 return
 
     def _poke(self) -> None:

@@ -14,8 +14,9 @@ from typing import Any, TextIO
 
 from sagacity.definition.flow import Flow
 from sagacity.definition.project import Project
-from sagacity.dry.chaos import Chaos, chaotic
-from sagacity.dry.exploring import explore
+from sagacity.dry.chaos import Chaos, Chaotic, chaotic
+from sagacity.dry.comparing import Real, compared
+from sagacity.dry.exploring import Explored, explore
 from sagacity.dry.guard import GUARD
 from sagacity.dry.live import Live, LiveStore, Nowhere
 from sagacity.dry.minimising import minimised
@@ -23,9 +24,9 @@ from sagacity.dry.orders import Answer, Asked, Setting
 from sagacity.dry.outside import Refusal
 from sagacity.dry.play import Played, Scene
 from sagacity.dry.rehearsing import made_scene, minds_of, rehearsed
-from sagacity.dry.report import Report
+from sagacity.dry.report import Report, report_of
 from sagacity.dry.shelf import shelve
-from sagacity.errors import ConfigError, SagacityError
+from sagacity.errors import ConfigError, NotFound, SagacityError
 from sagacity.store.base import Store
 
 
@@ -89,7 +90,8 @@ async def _answered(asked: Asked, store: Store | None, say: Callable[[Answer], N
     if store is not None:
         live = LiveStore(store, asyncio.get_running_loop())
     try:
-        answer, kept = await _in_a_thread(lambda: _played(asked, live, say))
+        real = await _real(asked, store)
+        answer, kept = await _in_a_thread(lambda: _played(asked, live, say, real))
         if kept is not None and store is not None and asked.keep:
             await shelve(store, *kept)
         say(answer)
@@ -97,6 +99,20 @@ async def _answered(asked: Asked, store: Store | None, say: Callable[[Answer], N
         said = "; ".join(f"{r.what} ({r.where})" for r in GUARD.refusals)
         message = f"{error}; {said}" if said and said not in str(error) else str(error)
         say(Answer(error=type(error).__name__, message=message, ok=False))
+
+
+async def _real(asked: Asked, store: Store | None) -> Real | None:
+    """The real saga to compare with.
+
+    Raises:
+        NotFound: there is none. InputError: there is no store.
+    """
+    if asked.against is None:
+        return None
+    row = await store.saga(asked.against) if store is not None else None
+    if store is None or row is None:
+        raise NotFound(f"no saga {asked.against} to compare with")
+    return Real(record=row.record, story=tuple(await store.history(asked.against)))
 
 
 async def _in_a_thread(work: Callable[[], Any]) -> Any:
@@ -126,7 +142,9 @@ async def _in_a_thread(work: Callable[[], Any]) -> Any:
 Kept = tuple[Flow, Played, Report]
 
 
-def _played(asked: Asked, live: Live, say: Callable[[Answer], None]) -> tuple[Answer, Kept | None]:
+def _played(
+    asked: Asked, live: Live, say: Callable[[Answer], None], real: Real | None
+) -> tuple[Answer, Kept | None]:
     """In the watched thread: import, play, judge."""
     GUARD.refusals = []
     scene = _scene(asked)
@@ -135,23 +153,33 @@ def _played(asked: Asked, live: Live, say: Callable[[Answer], None]) -> tuple[An
         if number % 25 == 0:
             say(Answer(played=number))
 
+    if real is not None:
+        played, found = compared(scene, live, real)
+        answer = Answer(said=found.json(), ok=found.ok, text=found.text(), run=str(found.dry))
+        return answer, (scene.flow, played, report_of(scene, played, live))
     if asked.act == "run":
         played, report = rehearsed(scene, live)
         text = report.text()
         if asked.minimise and not report.ok:
             text += "\n" + minimised(scene, live, asked.flow)
-        return Answer(said=report.json(), ok=report.ok, text=text), (scene.flow, played, report)
+        answer = Answer(said=report.json(), ok=report.ok, text=text, run=str(report.run))
+        return answer, (scene.flow, played, report)
+    return _searched(asked, scene, live, each), None
+
+
+def _searched(asked: Asked, scene: Scene, live: Live, each: Callable[[int], None]) -> Answer:
+    """Many paths: explored, or by chance."""
+    found: Explored | Chaotic
     if asked.act == "chaos":
         found = chaotic(scene, live, Chaos.model_validate(asked.chaos or {}), each=each)
-        text, said, ok = found.text(), found.json(), found.ok
         worst = found.worst
     else:
-        explored = explore(scene, live, each=each)
-        text, said, ok = explored.text(), explored.json(), explored.ok
-        worst = explored.failing[0].faults if explored.failing else None
+        found = explore(scene, live, each=each)
+        worst = found.failing[0].faults if found.failing else None
+    text = found.text()
     if asked.minimise and worst is not None:
         text += "\n" + minimised(scene, live, asked.flow, faults=worst)
-    return Answer(said=said, ok=ok, text=text), None
+    return Answer(said=found.json(), ok=found.ok, text=text)
 
 
 def _scene(asked: Asked) -> Scene:

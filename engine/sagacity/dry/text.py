@@ -12,6 +12,7 @@ WIDTH = 80
 _PROVENANCE = {
     "declared": "declared mock",
     "given": "mock handed in",
+    "recorded": "recorded answer",
     "fault": "FAULT injected",
     "none": "",
 }

@@ -1,0 +1,171 @@
+"""The command that rehearses: dry-run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sagacity.cli.call import Call, Output
+
+if TYPE_CHECKING:
+    from sagacity.dry.orders import Answer, Asked, Place
+
+
+async def dry_run(
+    call: Call,
+    flow: Annotated[
+        str,
+        typer.Argument(metavar="MODULE:CLASS", help="The flow, e.g. sagas/order.py:Order; or a run's id."),
+    ],
+    *,
+    input_: Annotated[
+        Path | None, typer.Option("--input", "-i", metavar="FILE", help="One input as JSON, or one a line.")
+    ] = None,
+    mocks: Annotated[
+        str | None,
+        typer.Option("--mocks", metavar="MODULE", help="Classes in it named like externals answer for them."),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option("--script", metavar="FILE", help="JSON: what comes from outside, and what goes wrong."),
+    ] = None,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="TEXT", help="e.g. 'effect take_money: lost'; may be repeated."),
+    ] = None,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Play it once for every failure point; 1 if anything is left.")
+    ] = False,
+    chaos: Annotated[
+        Path | None, typer.Option("--chaos", metavar="FILE", help="JSON: seed, runs, and rates of faults.")
+    ] = None,
+    minimise: Annotated[
+        bool, typer.Option("--minimise", help="Shrink what fails, and print it as a test.")
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="SAGA_ID", help="Play this real saga's story, and compare."),
+    ] = None,
+) -> int:
+    """Rehearse a flow on live data: the real code and log, and nothing happens. 1: it must not go live.
+
+    With the id of a dry run in place of the flow, its stored report is shown again.
+    """
+    from sagacity.cli.failures import Exit
+    from sagacity.dry.apart import Apart
+
+    if input_ is None and against is None:
+        return await _shown(call, flow)
+    wanted = _wanted(
+        mocks=mocks, script=script, faults=faults, explore=explore, chaos=chaos, minimise=minimise
+    )
+    orders = await _orders(call, flow, input_, against)
+    ok = True
+    async with call.place() as place, Apart.started(_store(call, place.url)) as stage:
+        for order in orders:
+            answer = await stage.ask(order.model_copy(update=wanted))
+            _print(call, answer)
+            ok = ok and answer.ok
+    return Exit.DONE if ok else Exit.FOUND
+
+
+def _wanted(
+    *,
+    mocks: str | None,
+    script: Path | None,
+    faults: list[str] | None,
+    explore: bool,
+    chaos: Path | None,
+    minimise: bool,
+) -> dict[str, Any]:
+    """What the options say about an order.
+
+    Raises:
+        ConfigError, InputError: a file that is not there, or does not fit.
+    """
+    from sagacity.dry.chaos import Chaos
+    from sagacity.dry.faults import read_fault
+    from sagacity.dry.script import Script
+
+    wanted: dict[str, Any] = {
+        "mocks": mocks,
+        "minimise": minimise,
+        "faults": tuple(str(read_fault(text)) for text in faults or ()),
+    }
+    if script is not None:
+        wanted["script"] = Script.read(script)
+    if chaos is not None:
+        wanted |= {"act": "chaos", "chaos": Chaos.read(chaos).model_dump()}
+    elif explore:
+        wanted["act"] = "explore"
+    return wanted
+
+
+async def _orders(call: Call, flow: str, file: Path | None, against: str | None) -> "list[Asked]":
+    """One order for each input of the file; or the one that a real saga had."""
+    from sagacity.dry.orders import Asked
+    from sagacity.model.canonical import loaded
+
+    if against is None:
+        return [Asked(flow=flow, input=input) for input in _inputs(file)]
+    async with call.orchestrator() as sagas:
+        view = await sagas.show(await sagas.resolve(against))
+    given = next(iter(_inputs(file)), None) if file is not None else loaded(view.input)
+    return [Asked(flow=flow, input=given, against=view.id, key=view.key)]
+
+
+def _inputs(file: Path | None) -> list[Any]:
+    """The inputs of a file: one JSON value, or one a line.
+
+    Raises:
+        ConfigError: no such file. InputError: it is no JSON.
+    """
+    from sagacity.errors import ConfigError, InputError
+    from sagacity.model.canonical import parsed
+
+    try:
+        text = file.read_text(encoding="utf-8") if file is not None else ""
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    try:
+        found = parsed(text)
+        return found if isinstance(found, list) else [found]
+    except InputError:
+        return [parsed(line) for line in text.splitlines() if line.strip()]
+
+
+def _store(call: Call, url: str) -> "Place | None":
+    """The store under the runs; where there is none, none is made."""
+    from sagacity.cli.stores import absent
+    from sagacity.dry.orders import Place
+
+    missing = absent(url)
+    if missing is not None:
+        call.say(f"there is no store at {missing}: rehearsed on nothing, and not kept")
+        return None
+    return Place(url=url, tenant=call.settings.tenant, accept_loss=call.accept_loss)
+
+
+async def _shown(call: Call, run: str) -> int:
+    from uuid import UUID
+
+    from sagacity.cli.failures import Exit, Stop
+    from sagacity.dry.shelf import stored_report
+
+    try:
+        id = UUID(run)
+    except ValueError:
+        raise Stop(Exit.USAGE, f"sagacity: {run}: give an input too, `--input FILE`, or a run's id") from None
+    async with call.orchestrator() as sagas:
+        report = await stored_report(sagas.store, id)
+    call.text(report.text().rstrip("\n") if call.output is Output.TABLE else report.json())
+    return Exit.DONE
+
+
+def _print(call: Call, answer: "Answer") -> None:
+    if call.output is Output.TABLE:
+        call.text((answer.text or "").rstrip("\n"))
+    elif call.output is Output.IDS:
+        call.text(answer.run or "")
+    else:
+        call.text(answer.said or "")

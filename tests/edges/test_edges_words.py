@@ -66,6 +66,7 @@ def test_every_command_is_in_the_table_once() -> None:
             "rebuild",
             "migrate",
             "diagram",
+            "dry-run",
             "init",
         ]
     )

@@ -11,41 +11,49 @@ if TYPE_CHECKING:
     from sagacity.dry.orders import Answer, Asked, Place
 
 
+Flow = Annotated[
+    str, typer.Argument(metavar="MODULE:CLASS", help="The flow, e.g. sagas/order.py:Order; or a run's id.")
+]
+Input = Annotated[
+    Path | None, typer.Option("--input", "-i", metavar="FILE", help="One input as JSON, or one a line.")
+]
+Mocks = Annotated[
+    str | None,
+    typer.Option("--mocks", metavar="MODULE", help="Classes in it named like externals answer for them."),
+]
+ScriptFile = Annotated[
+    Path | None,
+    typer.Option("--script", metavar="FILE", help="JSON: what comes from outside, and what goes wrong."),
+]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option("--fault", metavar="TEXT", help="e.g. 'effect take_money: lost'; may be repeated."),
+]
+Explore = Annotated[
+    bool, typer.Option("--explore", help="Play it once for every failure point; 1 if anything is left.")
+]
+ChaosFile = Annotated[
+    Path | None, typer.Option("--chaos", metavar="FILE", help="JSON: seed, runs, and rates of faults.")
+]
+Minimise = Annotated[bool, typer.Option("--minimise", help="Shrink what fails, and print it as a test.")]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", metavar="SAGA_ID", help="Play this real saga's story, and compare."),
+]
+
+
 async def dry_run(
     call: Call,
-    flow: Annotated[
-        str,
-        typer.Argument(metavar="MODULE:CLASS", help="The flow, e.g. sagas/order.py:Order; or a run's id."),
-    ],
+    flow: Flow,
     *,
-    input_: Annotated[
-        Path | None, typer.Option("--input", "-i", metavar="FILE", help="One input as JSON, or one a line.")
-    ] = None,
-    mocks: Annotated[
-        str | None,
-        typer.Option("--mocks", metavar="MODULE", help="Classes in it named like externals answer for them."),
-    ] = None,
-    script: Annotated[
-        Path | None,
-        typer.Option("--script", metavar="FILE", help="JSON: what comes from outside, and what goes wrong."),
-    ] = None,
-    faults: Annotated[
-        list[str] | None,
-        typer.Option("--fault", metavar="TEXT", help="e.g. 'effect take_money: lost'; may be repeated."),
-    ] = None,
-    explore: Annotated[
-        bool, typer.Option("--explore", help="Play it once for every failure point; 1 if anything is left.")
-    ] = False,
-    chaos: Annotated[
-        Path | None, typer.Option("--chaos", metavar="FILE", help="JSON: seed, runs, and rates of faults.")
-    ] = None,
-    minimise: Annotated[
-        bool, typer.Option("--minimise", help="Shrink what fails, and print it as a test.")
-    ] = False,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="SAGA_ID", help="Play this real saga's story, and compare."),
-    ] = None,
+    input_: Input = None,
+    mocks: Mocks = None,
+    script: ScriptFile = None,
+    faults: Faults = None,
+    explore: Explore = False,
+    chaos: ChaosFile = None,
+    minimise: Minimise = False,
+    against: Against = None,
 ) -> int:
     """Rehearse a flow on live data: the real code and log, and nothing happens. 1: it must not go live.
 

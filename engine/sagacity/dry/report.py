@@ -114,6 +114,15 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Came:
+    """Something from outside. `at`: virtual seconds; `how`: came, early, twice, …; or what it came after."""
+
+    at: float
+    name: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """How much of the flow the run went through: (of which, out of how many)."""
 
@@ -131,7 +140,7 @@ class Report:
         at: the live store's instant at which the run began.
         seconds: how long it would have taken.
         faults: what was made to go wrong, as text.
-        came: signals and cancels: (virtual seconds, name, how).
+        came: signals and cancels, in order.
         standing: what would be left outside that should not be.
         missed: faults that never came up: the run did not get there.
     """
@@ -157,7 +166,7 @@ class Report:
     refusals: tuple[Refusal, ...]
     faults: tuple[str, ...]
     missed: tuple[str, ...]
-    came: tuple[tuple[float, str, str], ...]
+    came: tuple[Came, ...]
     standing: tuple[str, ...]
     coverage: Coverage
     lane: str = "dry"
@@ -233,7 +242,7 @@ def report_of(scene: Scene, played: Played, live: Live) -> Report:
         refusals=tuple(played.outside.refusals),
         faults=tuple(str(fault) for fault in scene.faults),
         missed=tuple(str(fault) for fault in missed),
-        came=played.came,
+        came=tuple(Came(at=round(at, 3), name=name, how=how) for at, name, how in played.came),
         standing=tuple(played.standing),
         coverage=_coverage(scene, played, story),
     )

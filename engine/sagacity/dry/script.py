@@ -4,6 +4,7 @@ A script is data, read from JSON, so a scenario can be kept beside a flow and pl
 not mention happens as the flow would like best: the first signal that a state waits for comes at once.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,20 @@ class Script(BaseModel):
             InputError: one of them is none.
         """
         return tuple(read_fault(text) for text in self.faults)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Script":
+        """A script from plain values.
+
+        Raises:
+            InputError: they are none.
+        """
+        try:
+            script = cls.model_validate(values)
+        except ValidationError as error:
+            raise InputError(f"script: {brief(error)}") from None
+        script.all_faults  # noqa: B018 - read now, while the script can be named
+        return script
 
     @classmethod
     def read(cls, path: Path) -> "Script":

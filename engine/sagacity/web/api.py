@@ -13,6 +13,7 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.web import problems
 from sagacity.web.acts import acts
 from sagacity.web.looks import looks, state_of_health
+from sagacity.web.rehearsals import rehearsals
 
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """Names under which it answers; another one is a page in a browser that tricks its name server."""
@@ -38,6 +39,7 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
     problems.install(app)
     app.include_router(acts(orchestrator), prefix="/v1")
     app.include_router(looks(orchestrator), prefix="/v1")
+    app.include_router(rehearsals(orchestrator), prefix="/v1")
     app.include_router(state_of_health(orchestrator))
     app.add_middleware(_Guard)
     _document_problem(app)

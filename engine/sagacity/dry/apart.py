@@ -12,6 +12,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from sagacity import errors
 from sagacity.dry.orders import Answer, Asked, Place, Setting
@@ -54,24 +55,40 @@ class Apart:
         finally:
             await stage._end()
 
-    async def ask(self, asked: Asked, *, each: Callable[[int], None] | None = None) -> Answer:
+    async def ask(
+        self,
+        asked: Asked,
+        *,
+        each: Callable[[int], None] | None = None,
+        within: timedelta = timedelta(minutes=10),
+    ) -> Answer:
         """What came of it.
 
         Args:
             asked: the order.
             each: told of the number of paths played so far, once in a while.
+            within: real time; after it the process is ended, for a step hangs in it.
 
         Raises:
+            TimeoutError: it took longer.
             SagacityError: as it was raised there.
         """
         async with self._turn:
-            await self._send(asked.model_dump_json())
-            while True:
-                answer = await self._answer()
-                if answer.played is None:
-                    return answer
-                if each is not None:
-                    each(answer.played)
+            try:
+                async with asyncio.timeout(within.total_seconds()):
+                    return await self._asked(asked, each)
+            except TimeoutError:
+                self._process.kill()
+                raise TimeoutError(f"the dry run took longer than {within}: does a step hang?") from None
+
+    async def _asked(self, asked: Asked, each: Callable[[int], None] | None) -> Answer:
+        await self._send(asked.model_dump_json())
+        while True:
+            answer = await self._answer()
+            if answer.played is None:
+                return answer
+            if each is not None:
+                each(answer.played)
 
     async def _send(self, line: str) -> None:
         assert self._process.stdin is not None

@@ -6,15 +6,18 @@ are looked at and written down for the report. The run's own sagas queue among t
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sagacity.clock import Clock
 from sagacity.dry.live import Live
+from sagacity.errors import StoreError
 from sagacity.model.unit import Batch, ChainHead, Claimed, ObjectState, Unit, Written
 from sagacity.store import batch as batches
-from sagacity.store.base import OwnRow, RowImages
+from sagacity.store.base import OwnRow, RowImages, RowsBusy
 from sagacity.store.memory import MemoryDatabase, MemoryStore
+
+T = TypeVar("T")
 
 Seen = Callable[[Sequence[Unit]], Coroutine[Any, Any, None]]
 """Told of the units of a batch, before and after it is written."""
@@ -31,6 +34,7 @@ class DryStore(MemoryStore):
     Attributes:
         looked: the live state of every object that the run has looked at.
         rows: images of the user's own rows, in the order in which sagas changed them.
+        away: why the live lane could not be looked at; the run is over then.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class DryStore(MemoryStore):
         self.live = live
         self.looked: dict[str, ObjectState] = {}
         self.rows: list[tuple[str, RowImages]] = []
+        self.away: StoreError | None = None
         self._statements: list[tuple[UUID, Sequence[OwnRow]]] = []
         self._before = before
         self._after = after
@@ -57,9 +62,20 @@ class DryStore(MemoryStore):
         untouched = [name for name, state in states.items() if state.version == 0]
         missing = [name for name in untouched if name not in self.looked]
         if missing:
-            self.looked.update(self.live.objects(missing))
+            self.looked.update(self._asked(lambda: self.live.objects(missing)))
         shown = {name: replace(states[name], state=self.looked[name].state) for name in untouched}
         return {**states, **shown}
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """What the live lane answers; where it is away, that is no part of what is rehearsed."""
+        try:
+            return ask()
+        except RowsBusy:
+            raise
+        except StoreError as error:
+            self.away = error
+            self._rested()
+            raise
 
     async def objects(self, objects: Sequence[str]) -> dict[str, ObjectState]:
         """The run's view of them."""
@@ -99,7 +115,7 @@ class DryStore(MemoryStore):
         if changing:
             self._statements.append((saga, changing))
             try:
-                images = self.live.rehearse(self._statements)
+                images = self._asked(lambda: self.live.rehearse(self._statements))
             except BaseException:
                 self._statements.pop()
                 raise

@@ -300,10 +300,12 @@ class _Stage:
         """Raise what a worker ended with that was not to end."""
         if self._dead is not None:
             raise self._dead
+        if self.store.away is not None:
+            raise self.store.away
 
     async def _quiet(self) -> None:
         """Until nobody has anything in hand: what can happen without time passing has happened."""
-        while self._dead is None:
+        while self._dead is None and self.store.away is None:
             if self._worker is None:
                 await self._rested.wait()  # for the first, or the next, to be there
             self._rested.clear()

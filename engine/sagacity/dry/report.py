@@ -3,7 +3,7 @@
 Everything here is read off the log of the run and off its ledger; nothing is told by the engine itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -279,6 +279,12 @@ _TOLD = (
     *(L.Started, L.Completed, L.Signalled, L.TimedOut, L.Joined, L.Failed, L.Compensating, L.RolledBack),
     *(L.Undone, L.UndoFailed, L.Stuck, L.ActRefused, L.Committed, L.Interrupted, L.Restarted),
 )
+
+
+def moves_of(story: Sequence[HistoryLine]) -> list[Move]:
+    """The path that a saga's lines tell, whether it was real or dry. `at`: seconds since its first line."""
+    lines = [_read(line) for line in story if line.data is not None]
+    return list(_moves(lines, lines[0].at)) if lines else []
 
 
 def _moves(story: list[L.Line], began: datetime) -> Iterator[Move]:

@@ -27,9 +27,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sagacity.chain import extend
 from sagacity.ids import new_id
 from sagacity.model.canonical import loaded
-from sagacity.model.unit import BatchRefused, HeadMoved, Loss, Unit
+from sagacity.model.unit import Batch, BatchRefused, HeadMoved, Loss, Unit
 from sagacity.store.base import OwnRow, OwnTableError, RowImages, Store
 from tests.contract.builders import Bench, dump, first, following, record, worker_info
 
@@ -280,3 +281,15 @@ async def test_a_store_seen_in_another_lane_shares_nothing_but_its_connections(s
     assert [head.id for head in await beside.heads()] == [info.id]
     assert await store.heads() == []
     assert (store.lane, beside.lane, beside.tenant) == ("live", "dry", store.tenant)
+
+
+async def test_what_is_written_beside_takes_the_write_lock_before_it_looks(store: Store) -> None:
+    beside = store.beside("dry")
+    for other in (beside, store, beside):
+        head = await other.register(worker_info(await other.now()))
+        unit = first(record())
+        rows = extend(head, [unit], tenant=other.tenant, lane=other.lane)
+        written = await other.write(Batch(head=head, rows=rows, units=(unit,), worker=new_id()))
+        assert written.arrivals == {unit.saga: 0}
+        assert await store.now() <= await beside.now()
+    assert len(await beside.heads()) == 2

@@ -23,6 +23,7 @@ from sagas.order import Order
 from sagas.outside import Carrier, Payments, Warehouse
 from tests.dry import minds
 
+AT_ONCE = 20
 SAGAS = int(os.environ.get("T28_SAGAS", "60"))
 
 
@@ -51,8 +52,12 @@ async def live(app: Orchestrator) -> None:
         ),
     )
     async with running(worker):
-        handles = await app.start_many(Order, [(None, order(n)) for n in range(SAGAS)])
-        await asyncio.gather(*(_lives(app, handle, n) for n, handle in enumerate(handles)))
+        for begin in range(0, SAGAS, AT_ONCE):
+            numbers = range(begin, min(begin + AT_ONCE, SAGAS))
+            handles = await app.start_many(Order, [(None, order(n)) for n in numbers])
+            await asyncio.gather(
+                *(_lives(app, handle, n) for n, handle in zip(numbers, handles, strict=True))
+            )
 
 
 async def _lives(app: Orchestrator, handle: Any, n: int) -> None:

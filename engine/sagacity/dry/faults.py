@@ -18,6 +18,7 @@ KINDS: dict[Where, dict[str, str]] = {
         "lost": "done, and the answer was lost",
         "silent": "done, and every answer is lost until the step gives up",
         "late": "no answer; it is done after the step's time-out",
+        "gone": "it never arrives, and nobody says so until the step gives up",
         "refused": "a no for good",
     },
     "undo": {
@@ -52,7 +53,7 @@ class Fault:
         where: at an effect's call, a compensation's call, a wait, a cancel from outside, or a worker's death.
         name: the step, the wait, or (for a crash) what is being stored, such as `completed take_money`.
         kind: how; see `KINDS`.
-        hit: at which occurrence of its kind, from 1. For `down` and `silent`: from which on.
+        hit: at which occurrence of its kind, from 1. For `down`, `silent` and `gone`: from which on.
     """
 
     where: Where
@@ -77,7 +78,7 @@ class Fault:
     @property
     def lasts(self) -> bool:
         """It goes on from its hit, until the step gives up."""
-        return self.kind in ("down", "silent")
+        return self.kind in ("down", "silent", "gone")
 
 
 def read_fault(text: str) -> Fault:

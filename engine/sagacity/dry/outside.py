@@ -182,6 +182,9 @@ class Outside:
         if kind in ("unreachable", "down"):
             asked.error = "could not be reached"
             raise Unavailable(f"{asked.external} cannot be reached (fault)")
+        if kind == "gone":
+            asked.error = "it never arrived"
+            raise AnswerLost(f"{asked.external}: no answer (fault)")
         if kind == "late":
             await self._late(request)
         if kind == "refused" and self.ledger.is_new(asked.external, request.call, request.key):

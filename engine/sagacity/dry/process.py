@@ -39,7 +39,7 @@ def main() -> int:
     if not first:
         return 0
     setting = Setting.model_validate_json(first)
-    sys.path[:] = [*setting.path, *(entry for entry in sys.path if entry not in setting.path)]
+    sys.path += [entry for entry in setting.path if entry and entry not in sys.path]
     asyncio.run(_serve(setting, out))
     return 0
 

@@ -239,7 +239,7 @@ def report_of(scene: Scene, played: Played, live: Live) -> Report:
         locks=tuple(_contention(played, live)),
         notices=tuple(Told(saga=n.saga, kind=n.kind, data=n.data) for n in played.notices),
         others=tuple(_others(played)),
-        refusals=tuple(played.outside.refusals),
+        refusals=tuple(dict.fromkeys(played.outside.refusals)),
         faults=tuple(str(fault) for fault in scene.faults),
         missed=tuple(str(fault) for fault in missed),
         came=tuple(Came(at=round(at, 3), name=name, how=how) for at, name, how in played.came),
@@ -252,7 +252,8 @@ def verdict_of(played: Played) -> tuple[Verdict, str | None]:
     """How a path ends, and why."""
     record = played.record
     if played.outside.refusals:
-        return "refused", f"{len(played.outside.refusals)} of its calls cannot be rehearsed"
+        count = len(set(played.outside.refusals))
+        return "refused", f"it does {count} thing{'s' * (count > 1)} that cannot be rehearsed"
     if played.endless:
         return "cannot tell", "it goes on and on: the run was stopped"
     if record.status in _ENDS:

@@ -23,6 +23,7 @@ _SHORT = {
     ("effect", "lost"): "done, answer lost",
     ("effect", "silent"): "done, never an answer",
     ("effect", "late"): "times out, lands later",
+    ("effect", "gone"): "never arrives, nobody knows",
     ("effect", "refused"): "refused for good",
     ("undo", "unreachable"): "unreachable once",
     ("undo", "lost"): "done, answer lost",

@@ -14,6 +14,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,15 @@ _JULIAN_1970 = 2440587.5
 _DAY_IN_MILLISECONDS = 86_400_000
 
 
+@dataclass(slots=True)
+class _Turn:
+    """How the one connection stands; whoever shares the connection shares this too."""
+
+    mode: str = "DEFERRED"
+    level: str = "FULL"
+    undone: bool = False
+
+
 class SqliteStore(PortableStore):
     """A store in one SQLite file.
 
@@ -70,9 +80,7 @@ class SqliteStore(PortableStore):
         self._accept_loss = accept_loss
         self._thread: ThreadPoolExecutor | None = None
         self._conn: Connection | None = None
-        self._mode = "DEFERRED"
-        self._level = "FULL"
-        self._undone = False
+        self._turn = _Turn()
         self._hint = asyncio.Event()
         self._seen_version = 0
 
@@ -129,12 +137,12 @@ class SqliteStore(PortableStore):
             },
         )
         event.listen(engine, "connect", self._set_up)
-        event.listen(engine, "begin", lambda conn: conn.exec_driver_sql(f"BEGIN {self._mode}"))
+        event.listen(engine, "begin", lambda conn: conn.exec_driver_sql(f"BEGIN {self._turn.mode}"))
         return engine
 
     def _set_up(self, raw: Any, _record: Any) -> None:
         """Settings of the file's connection, before SQLAlchemy uses it."""
-        self._level = "FULL"
+        self._turn.level = "FULL"
         for setting in (
             "journal_mode = WAL",
             f"synchronous = {'OFF' if self._accept_loss else 'FULL'}",
@@ -166,7 +174,7 @@ class SqliteStore(PortableStore):
         """In the thread: run `work` in a transaction of its own; `flush`: its commit waits for the disk."""
         if self._conn is None:
             raise StoreUnavailable("the store is not open")
-        self._mode = mode
+        self._turn.mode = mode
         with _told(self._url):
             self._flush_as("FULL" if flush else "NORMAL")
             try:
@@ -177,15 +185,15 @@ class SqliteStore(PortableStore):
 
     def _flush_as(self, level: str) -> None:
         raw = None if self._conn is None else self._conn.connection.driver_connection
-        if raw is not None and level != self._level and not self._accept_loss:
+        if raw is not None and level != self._turn.level and not self._accept_loss:
             raw.execute(f"PRAGMA synchronous = {level}")
-            self._level = level
+            self._turn.level = level
 
     def _undo_rest(self, conn: Connection) -> None:
         """SQLite leaves a transaction open whose commit it refused; nothing of it stays."""
         raw = conn.connection.driver_connection
-        self._undone = raw is not None and raw.in_transaction
-        if raw is not None and self._undone:
+        self._turn.undone = raw is not None and raw.in_transaction
+        if raw is not None and self._turn.undone:
             raw.rollback()
 
     async def _read(self, work: Work[Answer]) -> Answer:
@@ -227,7 +235,7 @@ class SqliteStore(PortableStore):
                 raise OwnTableError(f"a constraint of the user's own tables failed: {error.orig}") from error
             raise StoreError(f"the database refused the batch: {error.orig}") from error
         except StoreError as error:
-            if reached_end and not self._undone:
+            if reached_end and not self._turn.undone:
                 raise OutcomeUnknown(f"the commit broke: {error}") from error
             raise
 

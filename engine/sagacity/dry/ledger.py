@@ -5,7 +5,7 @@ per key; one that takes none has an effect each time it comes. An undo that is t
 bars what has not come yet; one that is not, takes back nothing. So a gap in a flow shows here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,10 +106,15 @@ class Ledger:
 
     # --- judging ---------------------------------------------------------------------------------------
 
-    def standing(self, records: Iterable[Record]) -> list[str]:
-        """What should not be there now that the sagas are where they are, one sentence each."""
+    def standing(self, records: Iterable[Record], *, spawned: Collection[str] = ()) -> list[str]:
+        """What should not be there now that the sagas are where they are, one sentence each.
+
+        Args:
+            records: all sagas of the run, at their ends.
+            spawned: keys of effects that are child sagas: nothing of them is outside.
+        """
         records = list(records)
-        expected = self._expected(records)
+        expected = {k: name for k, name in self._expected(records).items() if k not in spawned}
         found = [f"{x.what} {x.stray}" for x in self.landed if x.stray is not None]
         counted: dict[str, int] = {}
         for landing in self.landed:
@@ -129,8 +134,6 @@ class Ledger:
         expected: dict[str, str] = {}
         for record in records:
             for effect in record.effects:
-                if effect.children:
-                    continue
                 landed = effect.status is EffectStatus.LANDED
                 if record.status is Status.COMMITTED and landed:
                     expected[effect.key] = effect.step

@@ -114,7 +114,8 @@ class Played:
     @property
     def standing(self) -> list[str]:
         """What is left outside that should not be there, or should and is not."""
-        return self.outside.ledger.standing(self.records.values())
+        spawned = {x.key for unit in self.units for x in unit.lines if isinstance(x, L.Spawned)}
+        return self.outside.ledger.standing(self.records.values(), spawned=spawned)
 
 
 def play(scene: Scene, live: Live, database: MemoryDatabase | None = None) -> Played:

@@ -18,6 +18,28 @@ from pydantic import BaseModel
 from sagacity import Lock, Saga, State, exclusive, step
 
 
+class Harmless(Saga, version=1, key="name"):
+    """A plain step that runs a loop of its own, reads a file and asks for the time."""
+
+    class Input(BaseModel):
+        name: str
+
+    asked = State(initial=True)
+    done = State(final=True)
+    go = asked.to(done)
+
+    @step(go)
+    def nothing_outside(self, asked: Input) -> int:
+        return asyncio.run(self.size())
+
+    async def size(self) -> int:
+        await asyncio.sleep(0)
+        return len(self.read())
+
+    def read(self) -> str:
+        return Path(__file__).read_text()
+
+
 class Leaky(Saga, version=1, key="way"):
     class Input(BaseModel):
         way: str
@@ -79,6 +101,13 @@ class Leaky(Saga, version=1, key="way"):
     def by_udp(self, asked: Input) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.sendto(b"x", (asked.host, asked.port))
+
+    def by_unix_socket(self, asked: Input) -> None:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(asked.path)
+
+    def by_changing(self, asked: Input) -> None:
+        Path(asked.path).chmod(0o777)
 
     def by_process(self, asked: Input) -> None:
         subprocess.run(["true"], check=True)

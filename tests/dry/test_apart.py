@@ -21,7 +21,7 @@ from sagacity.dry.shelf import stored_report
 from sagacity.errors import ConfigError, InputError, UnknownDefinition
 from sagacity.orchestrator import Orchestrator
 from tests.dry.flows import Sale, Theatre
-from tests.dry.leaky import Leaky
+from tests.dry.leaky import Harmless, Leaky
 
 WAYS = sorted(name.removeprefix("by_") for name in vars(Leaky) if name.startswith("by_"))
 
@@ -71,7 +71,7 @@ async def test_every_way_past_the_externals_is_refused_with_its_line(
     told: dict[str, Any] = {}
     async with Apart.started() as stage:
         for way in WAYS:
-            path = str(victim if way == "removing" else tmp_path / "new")
+            path = str(victim if way in ("removing", "changing") else tmp_path / "new")
             answer = await stage.ask(
                 Asked(flow="tests.dry.leaky:Leaky", input={"way": way, "port": listener.port, "path": path})
             )
@@ -115,6 +115,11 @@ async def test_in_a_shared_process_the_thread_that_plays_is_watched(
     assert os.listdir(tmp_path) == []
     with socket.create_connection(("127.0.0.1", listener.port)):
         (tmp_path / "ours").write_text("everybody else may go on")
+
+
+async def test_what_stays_inside_is_not_refused() -> None:
+    report = await dry_run(Harmless, {"name": "x"})
+    assert (report.verdict, report.refusals) == ("would commit", ())
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

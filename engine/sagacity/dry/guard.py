@@ -6,6 +6,7 @@ What is refused is written down with the line of code that tried it.
 """
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,11 @@ def _connects(args: tuple[Any, ...]) -> str:
     return f"connect a socket to {args[1]}" if len(args) > 1 else "connect a socket"
 
 
+def _makes(args: tuple[Any, ...]) -> str | None:
+    # The pair by which a loop wakes itself is none to the outside; connecting one is judged by itself.
+    return None if args[1:2] == (socket.AF_UNIX,) else "make a socket"
+
+
 def _opens(args: tuple[Any, ...]) -> str | None:
     path, mode, flags = (*args, None, None, None)[:3]
     writes = any(letter in (mode or "") for letter in "wax+") or (isinstance(flags, int) and flags & _WRITES)
@@ -43,7 +49,7 @@ def _database(args: tuple[Any, ...]) -> str | None:
 
 
 _JUDGED: dict[str, Callable[[tuple[Any, ...]], str | None]] = {
-    "socket.__new__": _always("make a socket"),
+    "socket.__new__": _makes,
     "socket.connect": _connects,
     "socket.bind": _always("bind a socket"),
     "socket.sendto": _always("send a datagram"),
@@ -62,6 +68,8 @@ _JUDGED: dict[str, Callable[[tuple[Any, ...]], str | None]] = {
     "os.rename": lambda args: f"rename {args[0]!s}",
     "os.rmdir": lambda args: f"remove {args[0]!s}",
     "os.mkdir": lambda args: f"make the folder {args[0]!s}",
+    "os.chmod": lambda args: f"change {args[0]!s}",
+    "os.chown": lambda args: f"change {args[0]!s}",
     "os.truncate": lambda args: f"truncate {args[0]!s}",
     "os.link": lambda args: f"link {args[1]!s}",
     "os.symlink": lambda args: f"link {args[1]!s}",

@@ -40,6 +40,21 @@ class Harmless(Saga, version=1, key="name"):
         return Path(__file__).read_text()
 
 
+class Hangs(Saga, version=1, key="name"):
+    """A plain step that waits in real time, for nothing."""
+
+    class Input(BaseModel):
+        name: str
+
+    asked = State(initial=True)
+    done = State(final=True)
+    go = asked.to(done)
+
+    @step(go)
+    def wait(self, asked: Input) -> None:
+        threading.Event().wait()
+
+
 class Leaky(Saga, version=1, key="way"):
     class Input(BaseModel):
         way: str

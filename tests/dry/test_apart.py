@@ -1,12 +1,15 @@
 """A process of its own: what a step tries past its externals is refused, with the line of its code."""
 
+import asyncio
 import contextlib
 import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import BaseModel
@@ -16,7 +19,7 @@ from sagacity.audit import verify
 from sagacity.definition.project import Project
 from sagacity.dry import Script, dry_run
 from sagacity.dry.apart import Apart
-from sagacity.dry.orders import Asked
+from sagacity.dry.orders import Asked, Place
 from sagacity.dry.shelf import stored_report
 from sagacity.errors import ConfigError, InputError, UnknownDefinition
 from sagacity.orchestrator import Orchestrator
@@ -122,6 +125,15 @@ async def test_what_stays_inside_is_not_refused() -> None:
     assert (report.verdict, report.refusals) == ("would commit", ())
 
 
+async def test_a_step_that_hangs_in_real_time_is_ended_with_its_process() -> None:
+    async with Apart.started() as stage:
+        with pytest.raises(TimeoutError, match="does a step hang"):
+            await stage.ask(
+                Asked(flow="tests.dry.leaky:Hangs", input={"name": "x"}), within=timedelta(seconds=3)
+            )
+        assert await asyncio.wait_for(stage._process.wait(), 30) != 0
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Orchestrator]:
     url = f"sqlite:///{tmp_path}/live.db"
@@ -132,6 +144,31 @@ async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[O
         await upgrade_at(url)
     async with await Orchestrator.open(url, project=Project.of(Sale), accept_loss=True) as opened:
         yield opened
+
+
+def remote_ports(pid: int) -> set[int] | None:
+    """The ports that a process's internet sockets are connected to; None where the system does not tell."""
+    folder = f"/proc/{pid}"
+    if not os.path.isdir(f"{folder}/fd"):
+        return None
+    links = [os.readlink(f"{folder}/fd/{name}") for name in os.listdir(f"{folder}/fd")]
+    ours = {link[8:-1] for link in links if link.startswith("socket:[")}
+    found: set[int] = set()
+    for kind in ("tcp", "tcp6", "udp", "udp6"):
+        with open(f"{folder}/net/{kind}", encoding="ascii") as table:
+            rows = [line.split() for line in table.readlines()[1:]]
+        found |= {int(row[2].rpartition(":")[2], 16) for row in rows if row[9] in ours}
+    return found
+
+
+async def test_the_only_open_socket_is_the_stores(app: Orchestrator) -> None:
+    assert app.opened is not None
+    url = app.opened[0]
+    async with Apart.started(Place(url=url, accept_loss=True)) as stage:
+        await stage.ask(Asked(flow="tests.dry.flows:Sale", input={"show": "lear"}))
+        connected = await asyncio.to_thread(remote_ports, stage._process.pid)
+    port = urlsplit(url).port
+    assert connected is None or connected == ({port} if port else set())
 
 
 async def test_a_run_from_a_process_of_its_own_is_stored_and_verifies(app: Orchestrator) -> None:

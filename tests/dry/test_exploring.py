@@ -9,6 +9,8 @@ from sagas.order import Order
 from sagas.transfer import Transfer
 from tests.dry.flows import Careless, Forgetful, Forward, Sale
 
+pytestmark = pytest.mark.simulation
+
 ORDER = {"order_id": "A-1", "customer_id": "C-7", "amount": "9.90"}
 TRANSFER = {"transfer_id": "T-1", "source": "a", "target": "b", "amount": "11000"}
 OFFBOARDING = {"account_id": "X", "clusters": ["c1", "c2"], "subscriptions": ["s1"], "resources": ["r1"]}

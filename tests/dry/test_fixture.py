@@ -6,6 +6,8 @@ from sagacity.dry import Arrival, Script
 from sagacity.testing.rehearsing import Rehearsal, rehearsal
 from tests.dry.flows import Forgetful, Sale
 
+pytestmark = pytest.mark.simulation
+
 __all__ = ["rehearsal"]
 
 

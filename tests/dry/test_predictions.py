@@ -23,6 +23,8 @@ from sagas.order import Order
 from sagas.outside import Carrier, Payments, Warehouse
 from tests.dry import minds
 
+pytestmark = pytest.mark.simulation
+
 AT_ONCE = 20
 SAGAS = int(os.environ.get("T28_SAGAS", "60"))
 

@@ -37,7 +37,7 @@ from sagacity.store.base import RowImages, SagaRow
 from sagacity.store.memory import MemoryDatabase
 from sagacity.telemetry import REHEARSING
 from sagacity.testing.chance import Chance
-from sagacity.testing.loop import Process, Stalled, present
+from sagacity.testing.loop import Process, present
 from sagacity.testing.simulation import SimulatedClock
 
 _AGES = timedelta(days=40_000)
@@ -469,6 +469,3 @@ def stored_as(units: Sequence[Unit]) -> str:
             if isinstance(line, _TELLING):
                 return f"{line.kind} {what}"
     return units[0].lines[0].kind
-
-
-__all__ = ["Played", "Scene", "Stalled", "moved_by", "play", "stored_as"]

@@ -12,7 +12,6 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from sagacity.dry.branches import Branch, branches_of
-from sagacity.dry.faults import Fault
 from sagacity.dry.live import Live
 from sagacity.dry.outside import Refusal
 from sagacity.dry.play import Played, Scene
@@ -382,6 +381,3 @@ def _coverage(scene: Scene, played: Played, story: list[L.Line]) -> Coverage:
         effects=(len(landed & {s.name for s in effectful}), len(effectful)),
         compensations=(len(undone & {s.name for s in undoable}), len(undoable)),
     )
-
-
-__all__ = ["Branch", "Fault", "Report", "Verdict", "read_report", "report_of"]

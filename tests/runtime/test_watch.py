@@ -167,3 +167,23 @@ async def test_who_gives_up_waiting_is_forgotten() -> None:
     await settled()
     assert len(rows.asked) == asked
     await watch.close()
+
+
+class Held(ManualClock):
+    """Stands still for who asks it, while who sleeps on it wakes up: as under a test that holds time."""
+
+    async def sleep(self, seconds: float) -> None:
+        del seconds
+        await asyncio.sleep(0)
+
+
+async def test_ends_are_found_and_waits_run_out_also_while_somebody_holds_the_clock() -> None:
+    one, clock = running(), Held()
+    rows = Rows(one)
+    watch = watching(rows, clock)
+    assert await watch.over(one.id, within=0.2) is None
+    waiting = asyncio.create_task(watch.over(one.id, within=LONG))
+    await settled()
+    rows.ends(one.id)
+    assert await waiting is not None
+    await watch.close()

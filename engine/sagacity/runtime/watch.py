@@ -50,7 +50,7 @@ class Watch:
         self._watched: dict[UUID, _Watched] = {}
         self._asking: asyncio.Task[None] | None = None
         self._sooner = asyncio.Event()
-        self._next = 0.0
+        self._next = self._reached = 0.0
 
     async def over(self, saga: UUID, *, within: float) -> Record | None:
         """The record of a saga that is over or stuck; None: it was not, for `within` seconds.
@@ -58,7 +58,7 @@ class Watch:
         Raises:
             StoreError: the store could not be asked.
         """
-        now = self._clock.monotonic()
+        now = self._time()
         watched = self._watched.get(saga)
         if watched is None:
             watched = self._watched[saga] = _Watched(due=now + _IN_HAND if self.in_hand(saga) else now)
@@ -87,6 +87,10 @@ class Watch:
             with suppress(asyncio.CancelledError):
                 await self._asking
 
+    def _time(self) -> float:
+        """The clock's, or what was slept through where somebody holds the clock."""
+        return max(self._clock.monotonic(), self._reached)
+
     def _ask_until(self, due: float) -> None:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(), name="watch")
@@ -96,7 +100,7 @@ class Watch:
     async def _ask(self) -> None:
         while self._watched:
             self._sooner.clear()
-            now = self._clock.monotonic()
+            now = self._time()
             due = [saga for saga, watched in self._watched.items() if watched.due <= now]
             wanted = [saga for saga in due if not self.in_hand(saga)]
             if wanted:
@@ -125,12 +129,12 @@ class Watch:
         if watched is None:
             return
         held = self.in_hand(saga)
-        watched.due = self._clock.monotonic() + (_IN_HAND if held else watched.pause)
+        watched.due = self._time() + (_IN_HAND if held else watched.pause)
         watched.pause = _FIRST if held else min(watched.pause * _MORE, _LAST)
 
     def _give_up(self) -> None:
         """Answer those whose time is up."""
-        now = self._clock.monotonic()
+        now = self._time()
         for watched in self._watched.values():
             for waiter, until in watched.waiters.items():
                 if until <= now and not waiter.done():
@@ -141,13 +145,15 @@ class Watch:
         await self._clock.sleep(0)  # whoever was answered is gone now
         times = (time for w in self._watched.values() for time in (w.due, *w.waiters.values()))
         self._next = min(times, default=0.0)
-        left = self._next - self._clock.monotonic()
+        left = self._next - self._time()
         if left <= 0 or self._sooner.is_set():
             return
         nap = asyncio.create_task(self._clock.sleep(left))
         sooner = asyncio.create_task(self._sooner.wait())
         try:
-            await asyncio.wait([nap, sooner], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([nap, sooner], return_when=asyncio.FIRST_COMPLETED)
+            if nap in done:
+                self._reached = self._next
         finally:
             for task in (nap, sooner):
                 task.cancel()

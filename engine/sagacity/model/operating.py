@@ -147,6 +147,7 @@ class Plan:
         reason, ticket, applied_at, applied_by: set when it is applied.
         approved_by, rejected_by: the second person.
         break_glass: it was applied without the second person that it needed.
+        acknowledged_by: who else has looked at that since.
     """
 
     id: UUID
@@ -168,6 +169,7 @@ class Plan:
     applied_at: datetime | None = None
     applied_by: str | None = None
     break_glass: bool = False
+    acknowledged_by: str | None = None
 
     @property
     def touches(self) -> tuple[PlanItem, ...]:
@@ -194,3 +196,44 @@ class ItemOutcome:
     saga: UUID
     state: Literal["pending", "done", "refused"]
     detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A credential for a program or a person without a browser. The secret itself is nowhere stored.
+
+    Attributes:
+        hash: SHA-256 of the secret, in hex; unique.
+        definitions: those that the roles hold for; None: all.
+        revoked_at: from then on it is refused, expired or not.
+        last_used_at: roughly; it may lie some time behind.
+    """
+
+    id: UUID
+    name: str
+    hash: str
+    roles: frozenset[Role]
+    definitions: frozenset[str] | None
+    kind: Literal["person", "service", "agent"]
+    made_by: str
+    made_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActLine:
+    """One line `act` or `act_refused` of the log, for the audit.
+
+    Attributes:
+        data: what the line says: verb, actor, approver, reason, plan, ticket, before, after; None: erased.
+    """
+
+    saga: UUID
+    seq: int
+    at: datetime
+    kind: str
+    data: Json | None
+    chain: int
+    position: int

@@ -33,6 +33,7 @@ from sagacity.model.unit import (
     Written,
 )
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
+from sagacity.store.office import Office
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class RowsBusy(StoreUnavailable):
     """A row of the user's own tables is held by somebody else's transaction. Nothing was written: again."""
 
 
-class Store(Protocol):
+class Store(Office, Protocol):
     """A database that holds sagas."""
 
     tenant: str

@@ -8,12 +8,12 @@ transaction, what time it is, and how a batch is written.
 
 import asyncio
 import copy
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -38,15 +38,15 @@ from sagacity.model.unit import (
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
 from sagacity.store import callers, claims, inbox, logreads, reads
 from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow, Served
+from sagacity.store.desk import Answer, PortableOffice, Work
 from sagacity.store.rows import Scope
 
-Answer = TypeVar("Answer")
-Work = Callable[[Connection], Answer]
+__all__ = ["Answer", "PortableStore", "Work"]
 
 _CHAIN_TRIES = 20
 
 
-class PortableStore(ABC):
+class PortableStore(PortableOffice):
     """A store's portable methods over four that its database fills in.
 
     Attributes:
@@ -71,26 +71,6 @@ class PortableStore(ABC):
         other._scope = Scope(self.tenant, lane)
         other._hinting = set()
         return other
-
-    @abstractmethod
-    async def _read(self, work: Work[Answer]) -> Answer:
-        """Run `work` in a transaction that changes nothing."""
-
-    @abstractmethod
-    async def _write(self, work: Work[Answer]) -> Answer:
-        """Run `work` in a transaction and commit it durably; roll back where it raises."""
-
-    async def _lease(self, work: Work[Answer]) -> Answer:
-        """A write of leases and bells: nothing is promised by it, so it need not outlive the machine."""
-        return await self._write(work)
-
-    @abstractmethod
-    async def _snapshot(self, work: Work[Answer]) -> Answer:
-        """Run `work` so that all its reads see one moment."""
-
-    @abstractmethod
-    def _instant(self, conn: Connection) -> claims.Now:
-        """The instant that decides: the clock's where one was given, else the database's."""
 
     # --- the inbox ----------------------------------------------------------------------------------
 

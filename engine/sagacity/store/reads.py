@@ -202,14 +202,14 @@ def object(conn: Connection, scope: Scope, object: str) -> ObjectView:
         version=state.version,
         state=state.state,
         in_transaction=bool(state.queue),
-        locks=lock_views(state, _named(conn, scope, [state])),
+        locks=lock_views(state, named(conn, scope, [state])),
     )
 
 
 def locks(conn: Connection, scope: Scope, *, object: str | None, saga: UUID | None) -> list[LockView]:
     """All places in all queues, by object, then place."""
     queued = _queued(conn, scope, object=object, saga=saga)
-    known = _named(conn, scope, queued)
+    known = named(conn, scope, queued)
     found = [view for state in queued for view in lock_views(state, known)]
     return found if saga is None else [view for view in found if view.saga == saga]
 
@@ -227,7 +227,7 @@ def _queued(conn: Connection, scope: Scope, *, object: str | None, saga: UUID | 
     return [object_of(row) for row in conn.execute(query)]
 
 
-def _named(conn: Connection, scope: Scope, states: Sequence[ObjectState]) -> dict[UUID, tuple[str, str]]:
+def named(conn: Connection, scope: Scope, states: Sequence[ObjectState]) -> dict[UUID, tuple[str, str]]:
     """Definition and key of every saga in these queues."""
     ids = sorted({entry.saga for state in states for entry in state.queue})
     found: dict[UUID, tuple[str, str]] = {}

@@ -1,13 +1,15 @@
 """The tables, declared once for both databases.
 
 Every key leads with tenant and lane, so no query of one tenant or lane can meet a row of
-another. A row of any table but `worker` and `inbox` changes only in a transaction that appends
-its line to `log` (leases and bells aside), so folding the log gives the tables again.
+another. A row of the first six changes only in a transaction that appends its line to `log` (leases
+and bells aside), so folding the log gives those again; the rest is what came from outside.
 
     saga          one saga as it now is                 log     what happened, append-only, chained
     compensation  one effect and how it is made good    chain   where each chain of the log stands
-    object        one participant and its lock queue    worker  who executes, and until when
-    inbox         what came in from outside             outbox  what listeners are told
+    object        one participant and its lock queue    outbox  what listeners are told
+
+    inbox  what came in from outside      worker     who executes, and until when
+    plan   what an operator wants done    selection  a filter, resolved once     token  who may come in
 """
 
 from typing import Any
@@ -32,6 +34,7 @@ from sqlalchemy import (
     not_,
 )
 
+from sagacity.model.operating import PlanStatus
 from sagacity.model.record import EffectStatus, Status, WaitsFor
 from sagacity.store.types import Id, Queue, UtcInstant
 
@@ -171,6 +174,9 @@ log = Table(
     Index("log_saga", "tenant", "lane", "saga", "seq", unique=True),
 )
 _index("log_object", log, "object", "version", where=log.c.object.is_not(None), unique=True)
+IS_ACT = log.c.kind.in_([text_constant("act"), text_constant("act_refused")])
+"""An operator did something, or was not let."""
+_index("log_act", log, "at", "chain", "position", where=IS_ACT)
 
 chain = Table(
     "chain",
@@ -290,6 +296,75 @@ worker = Table(
     _flag("alive"),
     _pk("id"),
     postgresql_with={"fillfactor": 50},
+)
+
+plan = Table(
+    "plan",
+    metadata,
+    *_scope(),
+    _id("id"),
+    _text("verb"),
+    _text("args"),
+    _int("tier"),
+    _text("items"),  # JSON: every item, as it was shown
+    _text("hash"),
+    _id("selection", null=True),
+    _int("newcomers"),
+    _text("status"),
+    _text("made_by"),
+    _at("made_at"),
+    _at("expires_at"),
+    _text("reason", null=True),
+    _text("ticket", null=True),
+    _text("approved_by", null=True),
+    _text("rejected_by", null=True),
+    _at("applied_at", null=True),
+    _text("applied_by", null=True),
+    _flag("break_glass"),
+    _text("acknowledged_by", null=True),  # who has seen that the glass was broken
+    _int("schema_version"),
+    _pk("id"),
+    _one_of("status", PlanStatus),
+)
+UNDECIDED = plan.c.status == text_constant(PlanStatus.OPEN)
+"""Neither approved nor applied nor rejected; whether it has expired, the clock says."""
+GLASS_OPEN = and_(plan.c.break_glass, plan.c.acknowledged_by.is_(None))
+"""Applied without the second person, and nobody else has looked at it since."""
+_index("plan_open", plan, "id", where=UNDECIDED)
+_index("plan_glass", plan, "id", where=GLASS_OPEN)
+
+selection = Table(
+    "selection",
+    metadata,
+    *_scope(),
+    _id("id"),
+    _text("filter"),
+    _text("made_by"),
+    _at("made_at"),
+    _text("sagas"),  # JSON: their ids
+    _flag("complete"),
+    _int("schema_version"),
+    _pk("id"),
+)
+
+token = Table(
+    "token",
+    metadata,
+    *_scope(),
+    _id("id"),
+    _text("name"),
+    _text("hash"),
+    _text("roles"),  # JSON: names
+    _text("definitions", null=True),  # JSON: names; null: all
+    _text("kind"),
+    _text("made_by"),
+    _at("made_at"),
+    _at("expires_at"),
+    _at("revoked_at", null=True),
+    _at("last_used_at", null=True),
+    _int("schema_version"),
+    _pk("id"),
+    Index("token_hash", "tenant", "lane", "hash", unique=True),
 )
 
 # --- the log is append-only -------------------------------------------------------------------------

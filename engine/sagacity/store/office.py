@@ -1,0 +1,142 @@
+"""The contract of the operators' office: plans, selections, tokens, and what operators did.
+
+Part of `Store` (`store/base.py`), which inherits it. These rows are what came from outside: no fold
+of the log gives them again, and nothing here moves a saga. Only a message in its inbox does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from sagacity.model.operating import ActLine, Plan, PlanStatus, Selection, Token, Verb
+from sagacity.model.unit import Message
+from sagacity.model.views import LockView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFilter:
+    """Which plans to list; empty fields do not narrow. `before` pages: ids below it, newest first.
+
+    Attributes:
+        status: as stored; `open` also gives those that have expired since.
+        glass_open: only those applied without a second person that nobody has acknowledged.
+    """
+
+    status: tuple[PlanStatus, ...] = ()
+    verb: Verb | None = None
+    made_by: str | None = None
+    glass_open: bool = False
+    before: UUID | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActsFilter:
+    """Which audit lines to read; empty fields do not narrow.
+
+    Attributes:
+        before: (at, chain, position) of the last line of the page before; newest first.
+        since: lines from this instant on.
+    """
+
+    before: tuple[datetime, int, int] | None = None
+    since: datetime | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A saga of a plan that stands elsewhere than it was planned for; `revision` None: it is gone."""
+
+    saga: UUID
+    planned: int
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockBoard:
+    """The places in the queues of locked objects, the most waited-for object first.
+
+    Attributes:
+        complete: False where there were more sagas with locks than were looked at.
+    """
+
+    locks: tuple[LockView, ...]
+    complete: bool
+
+
+class Office(Protocol):
+    """What a store keeps for operators, within its tenant and lane."""
+
+    async def put_plan(self, plan: Plan) -> None:
+        """Store a new plan.
+
+        Raises:
+            StoreError: its id is taken.
+        """
+
+    async def plan(self, plan: UUID) -> Plan | None:
+        """A plan as stored. One whose time has run out is still `open` here: compare `expires_at`."""
+
+    async def plans(self, narrowed: PlanFilter) -> list[Plan]:
+        """Newest first."""
+
+    async def move_plan(self, plan: Plan, *, expect: Sequence[PlanStatus], unexpired: bool = True) -> bool:
+        """Write what can change of a plan, if it still stands in one of `expect`.
+
+        What can change: status, reason, ticket, approved_by, rejected_by, applied_at, applied_by,
+        break_glass, acknowledged_by. Compare-and-set: False, and nothing written, where it stands elsewhere
+        (or is not there), its hash is another, or, with `unexpired`, its time has run out.
+        """
+
+    async def apply_plan(
+        self, plan: Plan, messages: Sequence[Message], *, expect: Sequence[PlanStatus]
+    ) -> tuple[Moved, ...] | None:
+        """`move_plan` and `put` of `messages` in one transaction: whole or not at all.
+
+        Returns: nothing () where it is done; those sagas of `plan.touches` whose revision is no longer the
+        planned one, and nothing was written; None where `move_plan` would say False.
+
+        Raises:
+            NotFound: see `put`.
+        """
+
+    async def put_selection(self, selection: Selection) -> None:
+        """Store a selection.
+
+        Raises:
+            StoreError: its id is taken.
+        """
+
+    async def selection(self, selection: UUID) -> Selection | None:
+        """A selection as stored."""
+
+    async def put_token(self, token: Token) -> None:
+        """Store a new token.
+
+        Raises:
+            StoreError: its id or its hash is taken.
+        """
+
+    async def token_by_hash(self, hash: str) -> Token | None:
+        """The token whose secret has this hash, also a revoked or expired one: the caller looks."""
+
+    async def tokens(self) -> list[Token]:
+        """All tokens, revoked and expired ones too, newest first."""
+
+    async def revoke_token(self, token: UUID) -> bool:
+        """Refuse it from now on. False: there is none, or it was revoked before."""
+
+    async def token_used(self, token: UUID) -> None:
+        """Note that it was used now; may be lost with the machine. The caller does not do it every time."""
+
+    async def acts(self, narrowed: ActsFilter) -> list[ActLine]:
+        """Lines `act` and `act_refused` of all sagas, newest first."""
+
+    async def acts_of(self, sagas: Sequence[UUID]) -> list[ActLine]:
+        """Those lines of these sagas, by saga and seq."""
+
+    async def lock_board(self, *, limit: int = 1_000) -> LockBoard:
+        """Who holds and who waits, looked up from at most `limit` unfinished sagas of each sort."""

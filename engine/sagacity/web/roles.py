@@ -1,0 +1,56 @@
+"""Which role each call takes: one table, and what is not in it is refused to everybody.
+
+The gate looks a call up here by the route that will answer it, so a route cannot be forgotten: without a line
+it answers nobody. The role is the least that the call takes at all; what a plan takes on top (tier, definition,
+the second person) the orchestrator decides when the plan is applied.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from sagacity.model.operating import Role
+
+OPEN: Final = None
+"""No credential is asked for."""
+
+_V, _O = Role.VIEWER, Role.OPERATOR
+
+API: Mapping[str, Role | None] = {
+    "GET /health": OPEN,
+    "GET /ready": OPEN,
+    "GET /v1/health": OPEN,
+    "GET /v1/ready": OPEN,
+    "GET /v1/openapi.json": _V,
+    "GET /v1/whoami": _V,
+    "GET /v1/sagas": _V,
+    "POST /v1/sagas": _O,
+    "GET /v1/sagas/{ref}": _V,
+    "GET /v1/sagas/{ref}/history": _V,
+    "GET /v1/sagas/{ref}/outcome": _V,
+    "GET /v1/sagas/{ref}/preview": _V,
+    "POST /v1/sagas/{ref}/signals": _O,
+    "POST /v1/sagas/{ref}/cancel": _O,
+    "POST /v1/sagas/{ref}/retry": _O,
+    "POST /v1/sagas/{ref}/rollback": _O,
+    "POST /v1/signals": _O,
+    "GET /v1/objects/{type}/{id:path}": _V,
+    "GET /v1/objects/{type}/{id:path}/history": _V,
+    "GET /v1/locks": _V,
+    "GET /v1/counts": _V,
+    "POST /v1/dry-runs": _O,
+    "GET /v1/dry-runs/{run}": _V,
+}
+"""The HTTP API."""
+
+SIGN_IN: Mapping[str, Role | None] = {
+    "POST /sign-in/dev": OPEN,
+    "POST /sign-out": OPEN,
+}
+"""Signing in and out: whoever does it has no role yet."""
+
+CONSOLE: Mapping[str, Role | None] = {}
+"""The pages; a page that writes takes what the call behind it takes."""
+
+ROLES: Mapping[str, Role | None] = MappingProxyType({**API, **SIGN_IN, **CONSOLE})
+"""All of it: `METHOD path` as the route declares it."""

@@ -28,7 +28,7 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
 
     Args:
         orchestrator: whose sagas.
-        settings: who is let in, and how; by default whoever calls from this machine is `dev`, and nobody else.
+        settings: who is let in, and how; by default who calls from this machine is `dev`, and nobody else is.
     """
     settings = settings or WebSettings()
     sessions = Sessions(settings)

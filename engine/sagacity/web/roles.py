@@ -1,8 +1,8 @@
 """Which role each call takes: one table, and what is not in it is refused to everybody.
 
 The gate looks a call up here by the route that will answer it, so a route cannot be forgotten: without a line
-it answers nobody. The role is the least that the call takes at all; what a plan takes on top (tier, definition,
-the second person) the orchestrator decides when the plan is applied.
+it answers nobody. The role is the least that the call takes at all; what a plan takes on top (tier,
+definition, the second person) the orchestrator decides when the plan is applied.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""The one way in: every call passes here before a route sees it, in one order, and every answer on its way out.
+"""The one way in: every call passes here before a route sees it, and every answer on its way out.
 
-Host, who calls, how often, which role, from which page, how much. What is refused is refused before anything of
-it was read, and each refusal says how to mend it.
+Host, who calls, how often, which role, from which page, how much; in this order. What is refused is refused
+before anything of it was read, and each refusal says how to mend it.
 """
 
 import ipaddress
@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sagacity.cli.failures import failure_of
 from sagacity.errors import PayloadTooLarge
 from sagacity.model.operating import Actor, Role
 from sagacity.web import problems
@@ -42,6 +43,7 @@ class Gate:
         self._strangers = Buckets(settings.strangers, settings.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One call. Only HTTP is answered; web sockets are closed."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -226,5 +228,5 @@ def _failed(request: Request, error: Exception) -> Response:
         detail = "the body did not come in time: send it again, faster"
         return problems.problem(request, status=408, title="Too slow", detail=detail, kind="slow")
     if isinstance(error, PayloadTooLarge):
-        return problems.of_failure(request, problems.failure_of(error), str(error))
+        return problems.of_failure(request, failure_of(error), str(error))
     return problems.fault_of(request, error)

@@ -1,7 +1,7 @@
 """Whether a call that changes something was sent by a page of ours, or by a program.
 
-A browser sends cookies with whatever any page asks it to. So a call from a browser must come from our own origin,
-and one with a session must carry that session's token, which no other page can read.
+A browser sends cookies with whatever any page asks it to. So a call from a browser must come from our own
+origin, and one with a session must carry that session's token, which no other page can read.
 """
 
 from urllib.parse import parse_qs, urlsplit

@@ -57,12 +57,12 @@ class Sessions:
         """The `Set-Cookie` header that gives a browser `session`; None takes away what it has."""
         made: SimpleCookie = SimpleCookie()
         made[COOKIE] = self._signer.sign(session.name).decode() if session is not None else ""
-        made[COOKIE].update({"path": "/", "httponly": True, "samesite": "Lax"})
-        if self._secure:
-            made[COOKIE]["secure"] = True
+        morsel = made[COOKIE]
+        morsel["path"], morsel["samesite"] = "/", "Lax"
+        morsel["httponly"], morsel["secure"] = True, self._secure
         if session is None:
-            made[COOKIE]["max-age"] = 0
-        return made[COOKIE].OutputString()
+            morsel["max-age"] = 0
+        return morsel.OutputString()
 
     def of(self, cookie: str | None) -> Session | None:
         """The living session that a cookie names; None: forged, over, or there is none."""

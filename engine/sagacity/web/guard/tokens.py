@@ -35,9 +35,7 @@ def hash_of(token: str) -> str:
 
 def actor_of(token: Token) -> Actor:
     """Who acts with this token."""
-    return Actor(
-        id=f"token:{token.name}", roles=token.roles, definitions=token.definitions, kind=token.kind
-    )
+    return Actor(id=f"token:{token.name}", roles=token.roles, definitions=token.definitions, kind=token.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ over), so what a process runs with can be seen and said in one place.
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sagacity.errors import ConfigError
@@ -69,6 +69,35 @@ class Settings(BaseSettings):
         default=True, description="a worker whose store is behind its newest anchor does not go on"
     )
     actor: str | None = Field(default=None, max_length=200, description="who acts; stands in the log")
+    web_url: str | None = Field(
+        default=None,
+        description="the address under which browsers reach `serve`, e.g. `https://sagas.example`",
+    )
+    web_hosts: str = Field(default="", description="more names that `serve` answers to, separated by commas")
+    web_rate: float = Field(
+        default=50, gt=0, le=100_000, description="calls a second that one caller may make for long"
+    )
+    web_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="signs cookies; default: made anew, so a restart signs all out",
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="address of the OpenID provider; none: no sign-in"
+    )
+    oidc_client_id: str | None = Field(default=None, description="what the provider knows `serve` as")
+    oidc_client_secret: SecretStr = Field(default=SecretStr(""), description="goes with it; may be empty")
+    oidc_claim: str = Field(default="roles", description="the claim that tells somebody's roles")
+    oidc_roles: str = Field(
+        default="",
+        description="what its values mean, e.g. `sre=operator,lead=senior`; default: the roles' names",
+    )
+    oidc_definitions_claim: str | None = Field(
+        default=None, description="the claim that narrows somebody's roles to flows; none: all flows"
+    )
+    oidc_tenant_claim: str | None = Field(
+        default=None, description="the claim that must be `SAGACITY_TENANT`; none: not asked"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="what is told on stderr"
     )

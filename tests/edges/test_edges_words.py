@@ -68,6 +68,9 @@ def test_every_command_is_in_the_table_once() -> None:
             "diagram",
             "dry-run",
             "init",
+            "token issue",
+            "token list",
+            "token revoke",
         ]
     )
 

@@ -8,6 +8,7 @@ from sagacity.definition.project import Project
 from sagacity.orchestrator import Orchestrator
 from sagacity.web.api import create_app
 from sagacity.web.guard.routes import DENIED, Routes, routes_of
+from sagacity.web.guard.settings import Oidc, WebSettings
 from sagacity.web.roles import ROLES
 
 
@@ -17,7 +18,8 @@ async def called(tmp_path: Path) -> set[str]:
     async with await Orchestrator.open(
         f"sqlite:///{tmp_path}/roles.db", project=Project.of(), accept_loss=True
     ) as sagas:
-        routes = create_app(sagas).routes
+        provider = Oidc(issuer="http://127.0.0.1:9", client_id="sagacity")
+        routes = create_app(sagas, settings=WebSettings(development=False, oidc=provider)).routes
         return {f"{method} {path}" for method, path in routes_of(routes) if method != "HEAD"}
 
 

@@ -31,6 +31,9 @@ GLOBALS: dict[str, tuple[Any, Any]] = {
     "output": (OutputOption, None), "store": (StoreOption, None), "accept_loss": (LossOption, False),
 }  # fmt: skip
 
+GROUPS = {"token": "Issue, list and revoke API tokens."}
+"""Commands of two words: what the first one is about."""
+
 app = typer.Typer(
     name="sagacity",
     help="Run, watch and repair long-lived business transactions.",
@@ -63,13 +66,27 @@ def _global(
 def _register(command: Command) -> None:
     function = command.function
     text = inspect.getdoc(function) or ""
+    group, _, name = command.name.rpartition(" ")
     # \b: an example is there to be pasted, so it is not wrapped.
-    app.command(
-        name=command.name,
+    _group(group).command(
+        name=name,
         help=text,
         short_help=text.split("\n\n")[0],
         epilog=f"Example:\n\n\b\n{command.example}",
     )(_adapted(function))
+
+
+def _group(name: str) -> typer.Typer:
+    """Where a command of two words belongs: below the first; one of one word below the application."""
+    if not name:
+        return app
+    known = {group.name: group.typer_instance for group in app.registered_groups}
+    if name not in known:
+        inner = known[name] = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+        app.add_typer(inner, name=name, help=GROUPS[name])
+    found = known[name]
+    assert found is not None
+    return found
 
 
 def _adapted(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -92,26 +92,32 @@ async def serve(
     call: Call,
     *,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="A loopback address; nothing else for now.")
+        str, typer.Option("--host", metavar="ADDRESS", help="What to listen on; 0.0.0.0: everything.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")
     ] = 8000,
 ) -> None:
-    """Serve the HTTP API on this machine's loopback, until SIGTERM or Ctrl-C."""
+    """Serve the HTTP API, until SIGTERM or Ctrl-C.
+
+    On loopback, without tokens and without a sign-in, whoever calls from this machine is `dev`, an admin.
+    As soon as there is a token, or SAGACITY_OIDC_ISSUER is set, every call must say who it is. Off loopback
+    it does not start otherwise.
+    """
     from sagacity.cli.projects import project_here
     from sagacity.cli.working import told_to_stop
     from sagacity.telemetry import tell
-    from sagacity.web.server import checked_host, hosted
+    from sagacity.web.guard.configured import web_settings
+    from sagacity.web.server import hosted
 
     call.tell_on_stderr()
-    checked_host(host)
-    async with (
-        call.orchestrator(project_here(), makes=True, patient=True) as sagas,
-        hosted(sagas, host=host, port=port) as url,
-    ):
-        call.say(f"serving {url}/v1/ (its description: {url}/v1/openapi.json)")
-        tell("server.started", url=url)
-        with told_to_stop() as stop:
-            await stop.wait()
+    async with call.orchestrator(project_here(), makes=True, patient=True) as sagas:
+        guarded = await web_settings(call.settings, sagas.store, host=host)
+        async with hosted(sagas, host=host, port=port, settings=guarded) as url:
+            call.say(f"serving {url}/v1/ (its description: {url}/v1/openapi.json)")
+            if guarded.development:
+                call.say("development: nobody signs in; whoever calls from this machine is dev, an admin")
+            tell("server.started", url=url)
+            with told_to_stop() as stop:
+                await stop.wait()
     tell("server.stopped", url=url)

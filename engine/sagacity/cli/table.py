@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from sagacity.cli import acting, anchoring, keeping, reading, rehearsing, running
+from sagacity.cli import acting, anchoring, issuing, keeping, reading, rehearsing, running
 from sagacity.cli.failures import FAILURES, MEANINGS
 
 
@@ -47,6 +47,9 @@ COMMANDS: tuple[Command, ...] = (
     _command("Look", "locks", reading.locks, "locks --object account:A-118"),
     _command("Look", "diagram", reading.diagram, "diagram Order --format mermaid"),
     _command("Rehearse", "dry-run", rehearsing.dry_run, _REHEARSAL),
+    _command("Let in", "token issue", issuing.issue, "token issue ci --role operator --days 30"),
+    _command("Let in", "token list", issuing.list_, "token list"),
+    _command("Let in", "token revoke", issuing.revoke, "token revoke ci"),
     _command("Look after", "check", keeping.check, "check"),
     _command("Look after", "verify", keeping.verify, "verify"),
     _command("Look after", "anchor", anchoring.anchor, "anchor --to anchors.jsonl --key anchor.key"),

@@ -47,7 +47,7 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
     app.include_router(looks(orchestrator), prefix="/v1")
     app.include_router(rehearsals(orchestrator), prefix="/v1")
     app.include_router(state_of_health(orchestrator))
-    app.include_router(signing(orchestrator, sessions))
+    app.include_router(signing(orchestrator, settings, sessions))
     app.add_middleware(
         Gate,
         settings=settings,

@@ -44,6 +44,8 @@ API: Mapping[str, Role | None] = {
 """The HTTP API."""
 
 SIGN_IN: Mapping[str, Role | None] = {
+    "GET /sign-in": OPEN,
+    "GET /sign-in/callback": OPEN,
     "POST /sign-in/dev": OPEN,
     "POST /sign-out": OPEN,
 }

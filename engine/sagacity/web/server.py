@@ -1,31 +1,30 @@
-"""The API on a socket of this machine: loopback only, because it asks nobody who they are yet."""
+"""The API on a socket: open to this machine in development, and else to who can say who they are."""
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sagacity.errors import ConfigError
 from sagacity.orchestrator import Orchestrator
+from sagacity.web.guard.configured import is_loopback
+from sagacity.web.guard.settings import WebSettings
 
 _SERVER = "sagacity[server]"
+HEADERS = 16 * 1024
+"""Bytes that a request's line and headers may have together."""
 
 
-def checked_host(host: str) -> str:
-    """`host` as a loopback address.
+def _checked(host: str, settings: WebSettings) -> str:
+    """`host` as an address to listen on.
 
     Raises:
-        ConfigError: any other address: the API has no sign-in yet.
+        ConfigError: it is no address, or others can reach it while it lets everybody in.
     """
-    with suppress(ValueError):
-        if ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback:
-            return "127.0.0.1" if host == "localhost" else host
-    raise ConfigError(
-        f"{host} is not a loopback address: the API has no sign-in yet and answers only this machine; "
-        "use 127.0.0.1 and put a proxy that knows its callers before it"
-    )
+    if not is_loopback(host) and settings.development:
+        raise ConfigError(f"{host} can be reached from other machines: development is for 127.0.0.1 only")
+    return "127.0.0.1" if host == "localhost" else host
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -46,20 +45,25 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def hosted(sagas: Orchestrator, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def hosted(
+    sagas: Orchestrator, *, host: str = "127.0.0.1", port: int = 0, settings: WebSettings | None = None
+) -> AsyncIterator[str]:
     """The API of `sagas`, answering for as long as this lasts; its address without a trailing slash.
 
     Args:
         sagas: an open orchestrator on this loop.
-        host: a loopback address.
+        host: the address to listen on.
         port: 0 takes a free one.
+        settings: who is let in; by default whoever calls from this machine, as in development.
 
     Raises:
-        ConfigError: another host, a port that cannot be used, or the server is not installed.
+        ConfigError: a host that others can reach without signing in, a port that cannot be used, or the
+            server is not installed.
     """
-    listener = _listener(checked_host(host), port)
+    settings = settings or WebSettings()
+    listener = _listener(_checked(host, settings), port)
     try:
-        server = _server(sagas)
+        server = _server(sagas, settings)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         started = asyncio.create_task(server.listening.wait())
         await asyncio.wait([serving, started], return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +78,7 @@ async def hosted(sagas: Orchestrator, *, host: str = "127.0.0.1", port: int = 0)
         listener.close()
 
 
-def _server(sagas: Orchestrator) -> Any:
+def _server(sagas: Orchestrator, settings: WebSettings) -> Any:
     try:
         import uvicorn
 
@@ -99,7 +103,7 @@ def _server(sagas: Orchestrator) -> Any:
 
     return Server(
         uvicorn.Config(
-            create_app(sagas),
+            create_app(sagas, settings=settings),
             lifespan="off",
             log_config=None,
             log_level="warning",
@@ -107,6 +111,7 @@ def _server(sagas: Orchestrator) -> Any:
             server_header=False,
             proxy_headers=False,
             ws="none",
+            h11_max_incomplete_event_size=HEADERS,
             timeout_graceful_shutdown=5,
         )
     )

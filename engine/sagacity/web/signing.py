@@ -9,8 +9,10 @@ from fastapi.responses import RedirectResponse, Response
 from sagacity.errors import InputError, NotFound
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import answers
-from sagacity.web.guard.caller import DEV, SECOND, caller_of
+from sagacity.web.guard.caller import DEV, SECOND, caller_of, leave
+from sagacity.web.guard.pages import local_path
 from sagacity.web.guard.sessions import Sessions
+from sagacity.web.guard.settings import WebSettings
 
 PEOPLE = {actor.id: actor for actor in (DEV, SECOND)}
 
@@ -55,9 +57,13 @@ def whoami(request: Request, sagas: Orchestrator) -> WhoAmI:
     )
 
 
-def signing(sagas: Orchestrator, sessions: Sessions) -> APIRouter:
+def signing(sagas: Orchestrator, settings: WebSettings, sessions: Sessions) -> APIRouter:
     """`/v1/whoami`, and the ways in and out."""
     router = APIRouter(tags=["sign in"])
+    if settings.oidc is not None:
+        from sagacity.web.providing import provider_routes
+
+        provider_routes(router, settings.oidc, settings, sessions, tenant=sagas.store.tenant)
 
     @router.get("/v1/whoami", summary="Who one is", responses=answers.described(WhoAmI))
     async def who(request: Request) -> Response:
@@ -72,29 +78,17 @@ def signing(sagas: Orchestrator, sessions: Sessions) -> APIRouter:
         wanted = PEOPLE.get(fields.get("as", [""])[0])
         if wanted is None:
             raise InputError(f"`as` must be one of: {', '.join(PEOPLE)}")
-        _leave(request, sessions)
+        leave(request, sessions)
         answer = RedirectResponse(local_path(fields.get("next", ["/"])[0]), status_code=303)
         answer.headers.append("set-cookie", sessions.header(sessions.begin(wanted)))
         return answer
 
     @router.post("/sign-out", include_in_schema=False)
-    async def leave(request: Request) -> Response:
+    async def out(request: Request) -> Response:
         """End the browser's session, for good."""
-        _leave(request, sessions)
+        leave(request, sessions)
         answer = RedirectResponse("/", status_code=303)
         answer.headers.append("set-cookie", sessions.header(None))
         return answer
 
     return router
-
-
-def _leave(request: Request, sessions: Sessions) -> None:
-    session = caller_of(request).session
-    if session is not None:
-        sessions.end(session)
-
-
-def local_path(wanted: str) -> str:
-    """`wanted` where it is a path of this server; `/` for everything that could lead elsewhere."""
-    fine = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
-    return wanted if fine and "\\" not in wanted else "/"

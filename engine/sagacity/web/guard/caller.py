@@ -8,7 +8,7 @@ from fastapi import Request
 from sagacity.errors import InputError
 from sagacity.ids import new_secret
 from sagacity.model.operating import Actor, Role
-from sagacity.web.guard.sessions import Session
+from sagacity.web.guard.sessions import Session, Sessions
 
 DEV = Actor(id="dev", roles=frozenset({Role.ADMIN}))
 SECOND = Actor(id="second", roles=frozenset({Role.ADMIN}))
@@ -79,3 +79,10 @@ def acting(request: Request, named: str | None) -> str:
     if caller.by == "development":
         return named
     raise InputError(f"`actor` cannot be given: this call is made as {caller.actor.id}; leave it out")
+
+
+def leave(request: Request, sessions: Sessions) -> None:
+    """End the session that this call comes with, if it has one."""
+    session = caller_of(request).session
+    if session is not None:
+        sessions.end(session)

@@ -4,7 +4,6 @@ Host, who calls, how often, which role, from which page, how much; in this order
 before anything of it was read, and each refusal says how to mend it.
 """
 
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -14,11 +13,12 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagacity.cli.failures import failure_of
-from sagacity.errors import PayloadTooLarge
+from sagacity.errors import ConfigError, PayloadTooLarge
 from sagacity.model.operating import Actor, Role
 from sagacity.web import problems
 from sagacity.web.guard import headers, pages
 from sagacity.web.guard.caller import DEV, NOBODY, Caller
+from sagacity.web.guard.configured import is_loopback
 from sagacity.web.guard.limits import Buckets, TooSlow, measured
 from sagacity.web.guard.routes import DENIED, Routes
 from sagacity.web.guard.sessions import COOKIE, Sessions
@@ -145,7 +145,7 @@ class Gate:
         """A call from this very machine, and not one that a proxy passes on."""
         return (
             self._settings.development
-            and _is_loopback(_address(request.scope))
+            and _from_here(request.scope)
             and not any(name in request.headers for name in _PROXIES)
         )
 
@@ -192,10 +192,10 @@ def _address(scope: Scope) -> str:
     return str(client[0]) if client else "unknown"
 
 
-def _is_loopback(address: str) -> bool:
+def _from_here(scope: Scope) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
+        return is_loopback(_address(scope))
+    except ConfigError:
         return False
 
 

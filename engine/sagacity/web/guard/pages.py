@@ -53,3 +53,9 @@ async def _kept(receive: Receive) -> tuple[bytes, Receive]:
         return message if message is not None else await receive()
 
     return bytes(body), replayed
+
+
+def local_path(wanted: str) -> str:
+    """`wanted` where it is a path of this server; `/` for everything that could lead elsewhere."""
+    fine = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if fine and "\\" not in wanted else "/"

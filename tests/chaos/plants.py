@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from sagacity import chain
-from sagacity.decide import acts, backward, begin, draft, forward, outcomes
+from sagacity.decide import acts, backward, begin, draft, forward, outcomes, permitting
 from sagacity.definition import table
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL
@@ -319,9 +319,9 @@ def _call_before_intent() -> None:
 
 @_plants("cancel-after-the-pivot")
 def _cancel_after_the_pivot() -> None:
-    right = acts.cancel_refusal
+    right = permitting.cancel_refusal
     wrong = lambda record: right(replace(record, pivoted=False))  # noqa: E731
-    _put(acts, "cancel_refusal", wrong)
+    _put(permitting, "cancel_refusal", wrong)
 
 
 # --- undo -------------------------------------------------------------------------------------------

@@ -83,14 +83,19 @@ async def test_only_the_asked_definitions_are_claimed(store: Store, desk: Bench)
     assert len(await store.claim(desk.worker, ["Transfer"], limit=10)) == 1
 
 
-async def test_a_paused_saga_is_not_claimed(store: Store, desk: Bench) -> None:
+async def test_a_paused_saga_has_nothing_that_is_due_and_is_claimed_only_for_its_mail(
+    store: Store, desk: Bench, clock: HandClock
+) -> None:
     saga = await desk.begin()
-    await desk.send(asleep(saga, until=NOON, change={"paused": True}))
-    await store.put([signal(saga.id)])
+    await desk.send(asleep(saga, change={"paused": True}))
+    clock.pass_by(MINUTE)
     assert await store.claim(desk.worker, [FLOW], limit=10) == []
-    claimed = await store.reclaim(saga.id, desk.worker)
-    assert claimed is not None
-    assert claimed.record.paused
+    mail = signal(saga.id)
+    await store.put([mail])
+    (claimed,) = await store.claim(desk.worker, [FLOW], limit=10)
+    assert (claimed.record.paused, claimed.mail) == (True, (mail,))
+    assert await store.rest(saga.id, desk.worker, claimed)
+    assert await store.claim(desk.worker, [FLOW], limit=10) == []
 
 
 async def test_a_rung_saga_is_claimed_once_per_bell_with_its_mail(store: Store, desk: Bench) -> None:

@@ -219,6 +219,42 @@ TOLD: list[tuple[L.Line, str]] = [
         L.Rehearsed(run=SOME, verdict="would commit", at=AT),
         "was a dry run, and so nothing of this happened: would commit",
     ),
+    (
+        L.Act(
+            verb="skip",
+            actor="ana",
+            approver="bo",
+            reason="the bank did it by phone",
+            plan=SOME,
+            ticket="OPS-7",
+            break_glass=False,
+            before=canonical("stuck in paid"),
+            after=canonical("running in shipped"),
+            args=canonical({"landed": "yes"}),
+            message=SOME,
+            at=AT,
+        ),
+        "ana acted: skip (landed yes) with the approval of bo: the bank did it by phone; "
+        f"it was stuck in paid, and is to be running in shipped; ticket OPS-7; plan {SOME}",
+    ),
+    (L.Paused(at=AT), "paused: it begins nothing until it is resumed"),
+    (L.Resumed(at=AT), "resumed: it goes on where it was paused"),
+    (
+        L.Skipped(step="pay", n=None, landed=True, at=AT),
+        "pay: not tried any more; a person says that it happened outside, and gives the answer",
+    ),
+    (
+        L.Forced(state=("closed",), edge="by_hand", left=("pay",), at=AT),
+        "moved by hand to closed, by by hand; given up: pay",
+    ),
+    (
+        L.Abandoned(reason="nobody needs it", stands=(1, 2), unknown=(3,), at=AT),
+        "abandoned: 2 effects stay as they are, of 1 more nobody knows; all locks are free",
+    ),
+    (
+        L.LockReleased(object="account:7", fence=12, at=AT),
+        "the lock on account:7 (number 12) was taken from it",
+    ),
 ]
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from sagacity.decide import backward
+from sagacity.decide.acting import ordered
 from sagacity.decide.begin import ask_locks, begin, start_message
 from sagacity.decide.draft import Draft, Moves, RunStep, Scope
 from sagacity.decide.finish import finish
@@ -24,6 +25,7 @@ from sagacity.ids import derived_id
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import NULL, Json, canonical
+from sagacity.model.operating import Verb
 from sagacity.model.record import Record, Restore, Status
 from sagacity.model.unit import Message, ObjectState, Unit
 from tests.unit.small_flows import Box
@@ -130,6 +132,12 @@ class Story:
 
     def tell(self, kind: Any, *, name: str | None = None, data: Any = None) -> Message:
         message = self.message(kind, name=name, data=data)
+        self.draft.mail.append(message)
+        return message
+
+    def acts(self, verb: str, *, actor: str = "local:ana", **told: Any) -> Message:
+        """An operator's act arrives; `told` as for `ordered`."""
+        message = replace(self.message("act", name=verb), data=ordered(Verb(verb), **told), actor=actor)
         self.draft.mail.append(message)
         return message
 

@@ -6,6 +6,7 @@ import pytest
 
 from sagacity.decide import explain
 from sagacity.decide.begin import rollback_payload
+from sagacity.decide.permitting import standing
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import canonical
@@ -111,43 +112,69 @@ def rolling_back() -> Story:
     return Story(Flat, Numbered(), payload=payload)
 
 
+def paused() -> Story:
+    story = running()
+    story.does(kept(1), kept(2))
+    story.acts("pause")
+    story.advance()
+    return story
+
+
+AT_REST = ("force", "abandon")
 CASES = [
-    (running, "in begun", "its next step is recorded", ("cancel",)),
-    (doing, "doing take", "its next step is recorded", ("cancel",)),
-    (queueing, "queues for box:1, box:2", "it goes on when it is first in all its queues", ("cancel",)),
+    (running, "in begun", "its next step is recorded", ("pause", "cancel")),
+    (doing, "doing take", "its next step is recorded", ("pause", "cancel")),
+    (
+        queueing,
+        "queues for box:1, box:2",
+        "it goes on when it is first in all its queues",
+        ("pause", "cancel", *AT_REST),
+    ),
     (
         *(retrying, "take failed (attempt 2): down", "at 2026-03-01 12:00:10Z: it is tried again"),
-        ("cancel", "retry"),
+        ("retry", "pause", "cancel", "skip", *AT_REST),
     ),
     (
         asking,
         "waits for approval: boss or called_off",
         "at 2026-03-01 13:00:00Z: the deadline of allowance passes",
-        ("cancel", "signal"),
+        ("pause", "cancel", "signal", *AT_REST),
     ),
     (
         resting,
         "waits for signal: called_off or rested_enough",
         "at 2026-03-01 12:05:00Z: rested_enough goes on",
-        ("cancel", "signal"),
+        ("pause", "cancel", "signal", *AT_REST),
     ),
-    (with_children, "waits for its child sagas", "it goes on when they have ended", ("cancel",)),
-    (pivoted, "in told", "its next step is recorded", ()),
+    (
+        with_children,
+        "waits for its child sagas",
+        "it goes on when they have ended",
+        ("pause", "cancel", *AT_REST),
+    ),
+    (pivoted, "in told", "its next step is recorded", ("pause",)),
     (committed, "everything happened", "nothing: it is over", ("rollback",)),
-    (going_back, "going back: stop", "Depot.give_back makes good for take", ()),
+    (going_back, "going back: stop", "Depot.give_back makes good for take", ("pause",)),
     (
         *(undo_again, "going back: stop"),
-        *("at 2026-03-01 12:00:00Z: the compensation is tried again", ("retry",)),
+        *("at 2026-03-01 12:00:00Z: the compensation is tried again", ("retry", "pause", "skip", "abandon")),
     ),
     (rolled_back, "went back: stop", "nothing: it is over", ()),
     (
         stuck,
         "Depot.give_back of take gave up after 1 attempts: no such thing",
         "NOTHING: an operator must act",
-        ("retry",),
+        ("retry", "pause", "skip", "abandon", "release-lock", "ack"),
     ),
-    (stuck_forward, "fault: KeyError", "NOTHING: an operator must act", ("cancel", "retry")),
-    (rolling_back, "rolling back a committed saga", "Depot.give_back makes good for take", ()),
+    (
+        *(stuck_forward, "fault: KeyError", "NOTHING: an operator must act"),
+        ("retry", "pause", "cancel", "skip", *AT_REST, "release-lock", "ack"),
+    ),
+    (rolling_back, "rolling back a committed saga", "Depot.give_back makes good for take", ("pause",)),
+    (
+        *(paused, "an operator paused it (in kept)", "NOTHING: an operator paused it, and must resume it"),
+        ("resume", "cancel", *AT_REST, "release-lock"),
+    ),
 ]
 
 
@@ -188,4 +215,4 @@ def test_when_it_moves_by_itself() -> None:
     story = asking()
     assert explain.due_at(story.record) == story.now + timedelta(hours=1)
     assert explain.due_at(running().record) is None
-    assert canonical(explain.standing(going_back().record).key)  # type: ignore[union-attr]
+    assert canonical(standing(going_back().record).key)  # type: ignore[union-attr]

@@ -234,6 +234,63 @@ def _erased(line: lines.Erased) -> str:
     )
 
 
+def _act(line: lines.Act) -> str:
+    who = line.actor or "somebody"
+    with_ = f" with the approval of {line.approver}" if line.approver else ""
+    if line.break_glass:
+        with_ = " without the second person that it needs (the glass was broken)"
+    why = f": {_text(line.reason)}" if line.reason else ""
+    ticket = f"; ticket {line.ticket}" if line.ticket else ""
+    plan = f"; plan {line.plan}" if line.plan else ""
+    return (
+        f"{who} acted: {name(line.verb)}{_given(line)}{with_}{why}; "
+        f"it was {brief(line.before)}{_then(line)}{ticket}{plan}"
+    )
+
+
+def _given(line: lines.Act) -> str:
+    said = brief(line.args, limit=120)
+    return f" ({said})" if said else ""
+
+
+def _then(line: lines.Act) -> str:
+    return "" if line.before == line.after else f", and is to be {brief(line.after)}"
+
+
+def _paused(_: lines.Paused) -> str:
+    return "paused: it begins nothing until it is resumed; its locks stay"
+
+
+def _resumed(_: lines.Resumed) -> str:
+    return "resumed: it goes on where it was paused"
+
+
+def _skipped(line: lines.Skipped) -> str:
+    happened = "it happened outside" if line.landed else "it did not happen outside"
+    if line.n is not None:
+        return f"{name(line.step)}: making it good is not tried any more; a person says that {happened}"
+    return f"{name(line.step)}: not tried any more; a person says that {happened}, and gives the answer"
+
+
+def _forced(line: lines.Forced) -> str:
+    by = f"by {name(line.edge)}" if line.edge else "where no way leads"
+    left = f"; given up: {listed(map(name, line.left))}" if line.left else ""
+    return f"moved by hand to {state(line.state)}, {by}{left}"
+
+
+def _abandoned(line: lines.Abandoned) -> str:
+    effects = counted(len(line.stands), "effect")
+    unknown = f", of {len(line.unknown)} more nobody knows" if line.unknown else ""
+    return f"abandoned: {effects} stay as they are{unknown}; all locks are free; reason: {_text(line.reason)}"
+
+
+def _lock_released(line: lines.LockReleased) -> str:
+    return (
+        f"the lock on {line.object} (number {line.fence}) was taken from it: "
+        "it queues for it again before it goes on"
+    )
+
+
 _TELLERS: dict[type[lines.Line], Callable[[Any], str]] = {
     lines.Started: _started,
     lines.Locked: _locked,
@@ -265,4 +322,11 @@ _TELLERS: dict[type[lines.Line], Callable[[Any], str]] = {
     lines.RollbackAsked: _rollback_asked,
     lines.Erased: _erased,
     lines.Rehearsed: _rehearsed,
+    lines.Act: _act,
+    lines.Paused: _paused,
+    lines.Resumed: _resumed,
+    lines.Skipped: _skipped,
+    lines.Forced: _forced,
+    lines.Abandoned: _abandoned,
+    lines.LockReleased: _lock_released,
 }

@@ -3,10 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sagacity.decide.draft import Draft
+from sagacity.decide import permitting
+from sagacity.decide.acting import act
+from sagacity.decide.draft import Draft, refuse
 from sagacity.model import lines as L
 from sagacity.model.canonical import loaded
-from sagacity.model.record import Phase, Record, Status
 from sagacity.model.unit import Message
 
 
@@ -24,41 +25,15 @@ def take_acts(draft: Draft, now: datetime) -> None:
                 _adopt(draft, message, now)
             case "signal":
                 _signal(draft, message, now)
+            case "act":
+                act(draft, message, now)
             case _:
                 pass
 
 
-def refuse(draft: Draft, message: Message, why: str, now: datetime) -> None:
-    """The message cannot be taken; the log says why, and it is done with."""
-    draft.consume(message)
-    name = f"{message.kind} {message.name}" if message.name else message.kind
-    draft.add(L.ActRefused(act=name, why=why, message=message.id, at=now))
-
-
-def cancel_refusal(record: Record) -> str | None:
-    """Why a cancel is not possible; None: it is."""
-    if record.status.final:
-        return f"it is {record.status.value} already"
-    if record.backward and not record.restarting:
-        return "it is going back already"
-    if record.pivoted:
-        return "its point of no return is behind: it can only go forward"
-    return None
-
-
-def retry_refusal(record: Record) -> str | None:
-    """Why there is nothing to retry; None: there is."""
-    waiting = any(run.phase is Phase.RETRY for run in record.runs) or any(
-        effect.undo_due_at is not None for effect in record.effects
-    )
-    if record.status is Status.STUCK or (waiting and not record.status.final):
-        return None
-    return f"nothing to retry: it is {record.status.value}"
-
-
 def _cancel(draft: Draft, message: Message, now: datetime) -> None:
     record = draft.record
-    why = cancel_refusal(record)
+    why = permitting.cancel_refusal(record)
     seen = (loaded(message.payload) or {}).get("seq", record.seq)
     gone = record.locked or record.cancelling or seen != record.seq
     if message.kind == "restart" and why is None and gone:
@@ -80,7 +55,7 @@ def _cancel(draft: Draft, message: Message, now: datetime) -> None:
 
 
 def _retry(draft: Draft, message: Message, now: datetime) -> None:
-    why = retry_refusal(draft.record)
+    why = permitting.retry_refusal(draft.record)
     if why is not None:
         refuse(draft, message, why, now)
         return

@@ -97,14 +97,18 @@ class Moves:
         return self.undo is not None or any(run.step.effectful for run in self.steps)
 
 
-_FREEING = (L.Committed, L.RolledBack, L.Restarted)
+_FREEING = (L.Committed, L.RolledBack, L.Restarted, L.Abandoned)
 """Lines with which a saga gives up all its locks."""
 
 
 class Draft:
-    """One saga's unit in the making."""
+    """One saga's unit in the making.
 
-    __slots__ = ("_before", "_changes", "_posts", "consumed", "lines", "mail", "record", "scope")
+    Attributes:
+        fences: object → the fencing number of this saga's place in its queue, where an act asks for it.
+    """
+
+    __slots__ = ("_before", "_changes", "_posts", "consumed", "fences", "lines", "mail", "record", "scope")
 
     def __init__(self, scope: Scope, record: Record, mail: Sequence[Message]) -> None:
         self.scope = scope
@@ -112,6 +116,7 @@ class Draft:
         self.record = record
         self.mail = list(mail)
         self.lines: list[L.Line] = []
+        self.fences: dict[str, int] = {}
         self.consumed: list[UUID] = []
         self._changes: list[ObjectChange] = []
         self._posts: list[Message] = []
@@ -173,15 +178,25 @@ class Draft:
         for line in self.lines:
             if isinstance(line, L.Locked):
                 asked += tuple(Lock(object=held.object, mode=held.mode) for held in line.locks)
+            elif isinstance(line, L.LockReleased):
+                asked = tuple(lock for lock in asked if lock.object != line.object)
             elif isinstance(line, _FREEING):
                 asked = ()
         return asked
 
     def _freed(self) -> tuple[Lock, ...]:
         """Locks held or queued for before this unit and given up in it."""
-        if self._before is None or not any(isinstance(line, _FREEING) for line in self.lines):
+        if self._before is None:
             return ()
-        return tuple(Lock(object=held.object, mode=held.mode) for held in self._before.locks)
+        gone = {line.object for line in self.lines if isinstance(line, L.LockReleased)}
+        if not gone and not any(isinstance(line, _FREEING) for line in self.lines):
+            return ()
+        every = any(isinstance(line, _FREEING) for line in self.lines)
+        return tuple(
+            Lock(object=held.object, mode=held.mode)
+            for held in self._before.locks
+            if every or held.object in gone
+        )
 
     def mark(self) -> tuple[int, ...]:
         """Where the draft stands, for `back_to`."""
@@ -268,10 +283,19 @@ class Draft:
                 ),
             )
             for seq, line in enumerate(self.lines, first)
-            if isinstance(line, (L.Committed, L.RolledBack, L.Stuck))
+            if isinstance(line, (L.Committed, L.RolledBack, L.Abandoned, L.Stuck))
         )
 
 
 def ended(record: Record) -> bool:
     """No decision moves it any more: it is final, or an operator must act."""
     return record.status.final or record.status is Status.STUCK
+
+
+def refuse(draft: Draft, message: Message, why: str, now: datetime) -> None:
+    """The message cannot be taken; the log says why, and it is done with."""
+    draft.consume(message)
+    name = f"{message.kind} {message.name}" if message.name else message.kind
+    if message.kind == "act":
+        name = message.name or "act"
+    draft.add(L.ActRefused(act=name, why=why, message=message.id, at=now))

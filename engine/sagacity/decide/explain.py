@@ -2,12 +2,19 @@
 
 from datetime import UTC, datetime
 
-from sagacity.decide.acts import cancel_refusal, retry_refusal
-from sagacity.model.record import Effect, EffectStatus, Phase, Record, Status, WaitsFor
+from sagacity.decide import permitting
+from sagacity.definition.flow import Flow
+from sagacity.model.record import Phase, Record, Status, WaitsFor
 
 
 def why(record: Record) -> str:
     """One sentence: what keeps it where it is."""
+    if record.paused:
+        return f"an operator paused it ({_why(record)})"
+    return _why(record)
+
+
+def _why(record: Record) -> str:
     match record.status:
         case Status.PENDING:
             return "stored, and no worker has looked at it yet"
@@ -57,6 +64,8 @@ def next_move(record: Record) -> str:
         return "NOTHING: an operator must act"
     if record.status is Status.PENDING:
         return "a worker that runs its definition takes it up"
+    if record.paused:
+        return "NOTHING: an operator paused it, and must resume it"
     due = due_at(record)
     if record.waits_for is WaitsFor.LOCK:
         return "it goes on when it is first in all its queues"
@@ -65,7 +74,7 @@ def next_move(record: Record) -> str:
     if record.waits_for is WaitsFor.CHILD:
         return "it goes on when they have ended"
     if record.status is Status.COMPENSATING:
-        effect = standing(record)
+        effect = permitting.standing(record)
         return f"{effect.undo} makes good for {effect.step}" if effect else "its locks are freed"
     return "its next step is recorded"
 
@@ -86,12 +95,6 @@ def due_at(record: Record) -> datetime | None:
     return min((wait.until for wait in record.waits), default=None)
 
 
-def standing(record: Record) -> Effect | None:
-    """The effect that is undone next, when it goes back."""
-    open_ = (EffectStatus.LANDED, EffectStatus.ARMED, EffectStatus.GAVE_UP)
-    return next((e for e in reversed(record.effects) if e.status in open_), None)
-
-
 def last_error(record: Record) -> str | None:
     """The latest error that still matters."""
     errors = [effect.error for effect in record.effects if effect.error]
@@ -99,15 +102,6 @@ def last_error(record: Record) -> str | None:
     return errors[-1] if errors else None
 
 
-def allowed(record: Record) -> tuple[str, ...]:
-    """Acts that would be taken now."""
-    if record.status is Status.COMMITTED and record.rolls_back is None:
-        return ("rollback",)
-    acts: list[str] = []
-    if cancel_refusal(record) is None:
-        acts.append("cancel")
-    if record.waits and record.status is not Status.STUCK:
-        acts.append("signal")
-    if retry_refusal(record) is None:
-        acts.append("retry")
-    return tuple(acts)
+def allowed(record: Record, flow: Flow | None = None) -> tuple[str, ...]:
+    """Acts that would be taken now; see `sagacity.decide.operating.allowed`."""
+    return tuple(verb.value for verb in permitting.allowed(record, flow))

@@ -16,7 +16,7 @@ from sagacity.definition.flow import Step
 from sagacity.definition.locks import in_order
 from sagacity.definition.table import Facts, is_final, joined, next_steps
 from sagacity.model import lines as L
-from sagacity.model.record import Held, Lock, Phase, Run, WaitsFor
+from sagacity.model.record import Held, Lock, Phase, Record, Run, WaitsFor
 
 _MAX_MOVES = 1_000
 
@@ -36,15 +36,15 @@ def advance(
     record = draft.record
     if ended(record):
         return Moves(rest=True)
-    if not record.locked and not (record.backward and record.rolls_back is None):
-        if record.cancelling is not None and not (record.restarting or record.effects or busy):
-            draft.add(L.RolledBack(reason=record.cancelling, at=now))
-            return Moves(rest=True)
-        if record.cancelling is None or record.rolls_back is not None:
-            if holding:
-                draft.add(L.Granted(at=now))
-            elif not _moved_in_queue(draft, now):
-                return Moves(sleep=WaitsFor.LOCK, due_at=_deadline(draft))
+    if record.paused:
+        return _paused(draft, now, busy)
+    if _unasked(record):
+        if busy:
+            return Moves()
+        holding = _ask_again(draft, now)
+    moves = _through_locks(draft, now, busy, holding=holding)
+    if moves is not None:
+        return moves
     if draft.record.backward:
         return backward.advance(draft, now=now, busy=busy)
     if draft.record.cancelling is None:
@@ -52,6 +52,50 @@ def advance(
         if moves is not None:
             return moves
     return backward.turn(draft, now=now, busy=busy)
+
+
+def _through_locks(draft: Draft, now: datetime, busy: frozenset[str], *, holding: bool) -> Moves | None:
+    """None: it has its locks, or needs none for what it does now."""
+    record = draft.record
+    # Whoever goes back holds what it has worked on; only what was taken from it must be waited for.
+    needless = record.backward and record.rolls_back is None and not record.released
+    if record.locked or needless:
+        return None
+    if record.cancelling is not None and not (record.restarting or record.effects or busy):
+        draft.add(L.RolledBack(reason=record.cancelling, at=now))
+        return Moves(rest=True)
+    if record.cancelling is None or record.rolls_back is not None or record.released:
+        if holding:
+            draft.add(L.Granted(at=now))
+        elif not _moved_in_queue(draft, now) or record.released:
+            return Moves(sleep=WaitsFor.LOCK, due_at=_deadline(draft))
+    return None
+
+
+def _unasked(record: Record) -> tuple[Lock, ...]:
+    """Locks that an operator took from it, and that it has not asked for again."""
+    if not record.released:
+        return ()
+    held = {lock.object for lock in record.locks}
+    return tuple(lock for lock in record.released if lock.object not in held)
+
+
+def _ask_again(draft: Draft, now: datetime) -> bool:
+    """It stands at the end of their queues before it does anything more. False: it holds them not yet."""
+    again = sorted(_unasked(draft.record), key=lambda lock: lock.object)
+    late = tuple(Held(object=lock.object, mode=lock.mode, late=True) for lock in again)
+    draft.add(L.Locked(locks=late, granted=False, at=now))
+    return False
+
+
+def _paused(draft: Draft, now: datetime, busy: frozenset[str]) -> Moves:
+    """Nothing begins. What is in flight is waited for; what nobody works on any more is written as lost."""
+    if busy:
+        return Moves()
+    for run in draft.record.runs:
+        if run.phase is Phase.OPEN:
+            lost(draft, draft.flow.steps[run.step], run, now)
+    return Moves(rest=True)
 
 
 def _moved_in_queue(draft: Draft, now: datetime) -> bool:

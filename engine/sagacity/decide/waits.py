@@ -1,12 +1,13 @@
 """Signals, approvals, timers and their deadlines: what moves a saga from outside, or when nothing comes."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from pydantic import ValidationError
 
-from sagacity.decide.acts import refuse
-from sagacity.decide.draft import Draft
-from sagacity.definition.flow import CANCEL, Await
+from sagacity.decide.draft import Draft, refuse
+from sagacity.definition.flow import CANCEL, Await, Flow
 from sagacity.definition.table import Facts, fire
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL, Json, canonical, loaded
@@ -32,7 +33,7 @@ def take_waits(draft: Draft, now: datetime) -> bool:
     waits = draft.record.waits
     for message in [m for m in draft.mail if m.kind == "signal"]:
         wait = next((w for w in waits if w.signal is not None and w.signal == message.name), None)
-        if wait is not None and _arrived(draft, wait, draft.flow.awaits[wait.name], message, now):
+        if wait is not None and _arrived(draft, wait, message, now):
             return True
     first = min(waits, key=_deadline, default=None)
     if first is None or first.until > now:
@@ -56,48 +57,83 @@ def _listen(draft: Draft, leaf: str, now: datetime) -> None:
         draft.add(L.Awaiting(waits=waits, at=now))
 
 
-def _arrived(draft: Draft, wait: Wait, awaited: Await, message: Message, now: datetime) -> bool:
+def _arrived(draft: Draft, wait: Wait, message: Message, now: datetime) -> bool:
     """True: the signal was taken and the saga moved."""
-    data = _checked(draft, awaited, message, now)
-    if data is None:
+    found = heard(draft.record, draft.flow, wait, message.data)
+    if isinstance(found, str):
+        refuse(draft, message, found, now)
         return False
-    event = awaited.event or CANCEL
-    if awaited.kind is WaitsFor.APPROVAL and not _approved(data):
-        event = awaited.otherwise or CANCEL
-    record = draft.record
-    state: tuple[str, ...] | None = record.state
-    if event != CANCEL:
-        results = {**record.results, awaited.name: data}
-        state = fire(draft.flow, record.state, event, Facts(draft.flow, record.input, results))
-        if state is None:
-            refuse(draft, message, f"no guard of {event!r} lets it pass", now)
-            return False
     draft.consume(message)
-    draft.add(
-        L.Signalled(
-            wait=wait.name,
-            signal=message.name or "",
-            message=message.id,
-            data=data,
-            actor=message.actor,
-            state=state or record.state,
-            at=now,
-        )
-    )
-    if event == CANCEL:
-        draft.add(L.CancelAsked(reason=_reason(awaited, data), actor=message.actor, message=None, at=now))
+    take(draft, wait, found, message=message.id, actor=message.actor, now=now)
     return True
 
 
-def _checked(draft: Draft, awaited: Await, message: Message, now: datetime) -> Json | None:
-    """What the signal carries, validated; None: it does not fit and was refused."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a signal makes of the saga that awaits it.
+
+    Attributes:
+        data: what it carries, validated.
+        event: what it fires; CANCEL: it sends the saga back.
+        state: the machine's after it.
+    """
+
+    data: Json
+    event: str
+    state: tuple[str, ...]
+
+
+def heard(record: Record, flow: Flow, wait: Wait, data: Json) -> Heard | str:
+    """What would become of the saga if `wait` came now with `data`; a sentence: why it cannot be taken."""
+    awaited = flow.awaits[wait.name]
+    fitting = _checked(awaited, data)
+    if isinstance(fitting, _Unfit):
+        return fitting.why
+    event = awaited.event or CANCEL
+    if awaited.kind is WaitsFor.APPROVAL and not _approved(fitting):
+        event = awaited.otherwise or CANCEL
+    state: tuple[str, ...] | None = record.state
+    if event != CANCEL:
+        results = {**record.results, awaited.name: fitting}
+        state = fire(flow, record.state, event, Facts(flow, record.input, results))
+    if state is None:
+        return f"no guard of {event!r} lets it pass"
+    return Heard(data=fitting, event=event, state=state)
+
+
+def take(
+    draft: Draft, wait: Wait, what: Heard, *, message: UUID | None, actor: str | None, now: datetime
+) -> None:
+    """Write that `wait` came, and what it does."""
+    draft.add(
+        L.Signalled(
+            wait=wait.name,
+            signal=wait.signal or "",
+            message=message,
+            data=what.data,
+            actor=actor,
+            state=what.state,
+            at=now,
+        )
+    )
+    if what.event == CANCEL:
+        reason = _reason(draft.flow.awaits[wait.name], what.data)
+        draft.add(L.CancelAsked(reason=reason, actor=actor, message=None, at=now))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    why: str
+
+
+def _checked(awaited: Await, data: Json) -> Json | _Unfit:
+    """What the signal carries, validated."""
     try:
-        value = awaited.data.validate_json(message.data)
+        value = awaited.data.validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "data"
-        refuse(draft, message, f"what it carries does not fit {awaited.name!r}: {place}: {first['msg']}", now)
-        return None
+        return _Unfit(f"what it carries does not fit {awaited.name!r}: {place}: {first['msg']}")
     return canonical(awaited.data.dump_python(value)) if value is not None else NULL
 
 

@@ -162,6 +162,16 @@ class Await:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """An edge that only an operator takes: from `source` (or a state in it) to `target`, and what for."""
+
+    name: str
+    source: str
+    target: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """One compiled definition.
 
@@ -174,6 +184,7 @@ class Flow:
         joins: node id → edges that fire when it is done (`done_state_<id>`).
         pivots_behind: leaf states that lie only behind a pivot.
         externals: names of all externals its steps and compensations take → class.
+        overrides: edges that only operators take, in declared order.
     """
 
     name: str
@@ -198,3 +209,4 @@ class Flow:
     doc: str = ""
     events_of_leaf: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pivots_behind: frozenset[str] = frozenset()
+    overrides: tuple[Override, ...] = ()

@@ -43,6 +43,13 @@ def fire(flow: Flow, state: State, event: str, facts: Facts) -> State | None:
     return moved(flow.nodes, state, _without_conflicts(flow.nodes, state, list(chosen.values())))
 
 
+def entered_by(flow: Flow, state: State, source: str, target: str) -> State:
+    """The state after leaving `source`, an active node, for `target`, whatever the edges say."""
+    after = moved(flow.nodes, state, [Edge(event="", source=source, target=target)])
+    assert after is not None
+    return after
+
+
 def joined(flow: Flow, state: State, facts: Facts | None = None) -> tuple[str, State] | None:
     """One move out of a node that is done, as (node, new state); None when none is due.
 

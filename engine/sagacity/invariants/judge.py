@@ -24,7 +24,7 @@ from sagacity.model import lines as L
 from sagacity.model.record import Effect, Lane, Record
 from sagacity.model.unit import LogRow, ObjectState
 
-_FREEING = (L.Committed, L.RolledBack, L.Restarted)
+_FREEING = (L.Committed, L.RolledBack, L.Restarted, L.Abandoned)
 
 
 @dataclass(slots=True)

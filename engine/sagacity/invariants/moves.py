@@ -8,12 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sagacity.model import lines as L
-from sagacity.model.record import EffectStatus, Phase, Record, Status
+from sagacity.model.record import CLOSED, EffectStatus, Phase, Record, Status
 
 Rule = Callable[[Record, Any], str | None]
-
-CLOSED = (EffectStatus.UNDONE, EffectStatus.VOID)
-"""Of these effects nothing stands outside."""
 
 
 def i4_one_outcome(record: Record, line: L.Completed | L.Failed | L.NotTried) -> str | None:
@@ -44,11 +41,15 @@ def i4_child_once(record: Record, line: L.ChildEnded) -> str | None:
     return None
 
 
-_ALWAYS_TOLD = (L.ActRefused, L.ChildEnded, L.Adopted, L.Interrupted, L.Rehearsed)
+_ALWAYS_TOLD = (L.Act, L.ActRefused, L.ChildEnded, L.Adopted, L.Interrupted, L.Rehearsed)
 """Lines that move nothing: they may stand anywhere, also behind the end."""
 _AFTER_END = frozenset(kind.kind for kind in (*_ALWAYS_TOLD, L.Erased))
 _LEAVE_STUCK = frozenset(
-    kind.kind for kind in (*_ALWAYS_TOLD, L.Retried, L.CancelAsked, L.Stuck, L.RollbackAsked)
+    kind.kind
+    for kind in (
+        *(*_ALWAYS_TOLD, L.Retried, L.CancelAsked, L.Stuck, L.RollbackAsked, L.Paused, L.Resumed),
+        *(L.Skipped, L.Forced, L.Abandoned, L.LockReleased),
+    )
 )
 
 

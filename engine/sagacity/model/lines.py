@@ -13,19 +13,22 @@ from uuid import UUID
 import orjson
 from pydantic import TypeAdapter
 
+from sagacity.model import by_hand
+from sagacity.model import line as base
 from sagacity.model.canonical import NULL, Json, JsonText
 from sagacity.model.record import Effect, Held, Restore, Staged, Wait, WaitsFor
 
 SCHEMA_VERSION = 1
 """Shape of the `data` that this release writes; stored on every line."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What all lines have in common: when."""
-
-    kind: ClassVar[str] = ""
-    at: datetime = field(metadata={"column": True})
+Line = base.Line
+Act = by_hand.Act
+Paused = by_hand.Paused
+Resumed = by_hand.Resumed
+Skipped = by_hand.Skipped
+Forced = by_hand.Forced
+Abandoned = by_hand.Abandoned
+LockReleased = by_hand.LockReleased
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +167,12 @@ class Slept(Line):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signalled(Line):
-    """What a wait was for arrived. `state` is the machine's state after it."""
+    """What a wait was for arrived. `state`: the machine's after it. `message` None: an `act` has it."""
 
     kind: ClassVar[str] = "signalled"
     wait: str
     signal: str
-    message: UUID
+    message: UUID | None
     data: Json
     actor: str | None
     state: tuple[str, ...]
@@ -304,12 +307,12 @@ class Stuck(Line):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried(Line):
-    """An operator sent a stuck or waiting saga on: attempts count anew."""
+    """An operator sent a stuck or waiting saga on: attempts count anew. `message` None: an `act` has it."""
 
     kind: ClassVar[str] = "retried"
     reason: str | None
     actor: str | None
-    message: UUID
+    message: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +322,7 @@ class RollbackAsked(Line):
     kind: ClassVar[str] = "rollback_asked"
     rollback: UUID
     actor: str | None
-    message: UUID
+    message: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,11 +369,12 @@ class Rehearsed(Line):
 
 
 KINDS: dict[str, type[Line]] = {line.kind: line for line in Line.__subclasses__()}
+_JSON = frozenset({"input", "result", "data", "before", "after", "args"})
 _COLUMNS = ("at", "object", "version")
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {}
 _PLAN: dict[type[Line], tuple[tuple[str, bool], ...]] = {
     cls: tuple(
-        (f.name, f.name in {"input", "result", "data", "before", "after"})
+        (f.name, f.name in _JSON)
         for f in fields(cls)
         if f.name not in _COLUMNS or not f.metadata.get("column")
     )

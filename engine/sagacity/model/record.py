@@ -4,7 +4,7 @@ A record is never edited. It is what `fold` makes of the saga's log lines, so th
 the database and the story in the log cannot tell different things.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -137,6 +137,10 @@ class EffectStatus(StrEnum):
     GAVE_UP = "gave_up"  # the compensation ran out of attempts
 
 
+CLOSED = (EffectStatus.UNDONE, EffectStatus.VOID)
+"""Of these effects nothing stands outside."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """One effect on the outside, and how it is made good.
@@ -223,6 +227,16 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Glass:
+    """An act that needed a second person and was done without; open until somebody else acknowledges it."""
+
+    plan: UUID | None
+    actor: str | None
+    verb: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One saga.
 
@@ -244,6 +258,10 @@ class Record:
         restores: only for a rollback after commit: what to bring back.
         adopter, adopter_step: a saga that is told of its end like a parent, although it did not start it.
         due_at: when something moves it by itself; None if nothing will.
+        paused: an operator stopped it: it begins nothing until it is resumed.
+        released: locks that an operator took from it; it asks for them again, and waits, before it goes on.
+        acked: kinds of attention that an operator has acknowledged → seq after that; empty once it moves.
+        glass: acts without the second person that they needed, not acknowledged yet.
     """
 
     id: UUID
@@ -282,6 +300,9 @@ class Record:
     called_off: str | None = None
     adopter: UUID | None = None
     adopter_step: str | None = None
+    released: tuple[Lock, ...] = ()
+    acked: dict[str, int] = field(default_factory=dict)
+    glass: tuple[Glass, ...] = ()
 
     @property
     def locked(self) -> bool:

@@ -16,7 +16,7 @@ from sagacity.model.canonical import NULL, Json, JsonText
 from sagacity.model.lines import Line
 from sagacity.model.record import Effect, Lock, Record
 
-MessageKind = Literal["start", "signal", "cancel", "retry", "child", "rollback", "restart", "adopt"]
+MessageKind = Literal["start", "signal", "cancel", "retry", "child", "rollback", "restart", "adopt", "act"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,9 @@ class Message:
         id: made by the sender; a second insert of the same id is a repeat and does nothing.
         saga: the saga it is for; for a start, the id that the saga will have (= `id`).
         definition, version, key, request_hash: only for a start; (definition, key) is unique among starts.
-        name: the signal's name; for a child's end, the parent's step.
-        data: for a start the input; for a signal what it carries; for an act its reason.
+        name: the signal's name; for a child's end, the parent's step; for an `act`, the verb.
+        data: for a start the input; for a signal what it carries; for a cancel or retry its reason; for an
+            `act` an object of args, plan, revision, reason, approver, ticket, break_glass.
         payload: only for starts: what the engine needs beside the input (parent, rollback plan).
     """
 

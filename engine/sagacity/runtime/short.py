@@ -7,8 +7,8 @@ because the saga it was for could not be driven.
 from typing import Protocol
 from uuid import UUID
 
-from sagacity.decide.acts import refuse, take_acts
-from sagacity.decide.draft import Draft, Scope
+from sagacity.decide.acts import take_acts
+from sagacity.decide.draft import Draft, Scope, refuse
 from sagacity.ids import derived_id
 from sagacity.model import lines as L
 from sagacity.model.canonical import canonical, loaded

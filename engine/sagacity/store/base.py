@@ -224,7 +224,8 @@ class Store(Office, Protocol):
         """Sagas that nobody owns and that are due or rung, now owned by `worker` with epoch + 1.
 
         Due: `wake_at <= now` (deadline, timer, retry, hand-back). Rung: `arrivals <> heard`.
-        Not paused ones. Where `definitions` has versions, sagas that are not over are left to a worker that
+        A paused one has no `wake_at`, so only its bell, or its worker's death, has it claimed.
+        Where `definitions` has versions, sagas that are not over are left to a worker that
         has theirs. With their unread mail, read after the arrivals, so that the bells count as
         answered (`heard = arrivals`; the mail itself stays unread until a unit consumes it). `wake_at` is
         null while owned. SKIP LOCKED; oldest due first, then the rung ones by id. A worker that was taken
@@ -260,7 +261,7 @@ class Store(Office, Protocol):
         """Ring the bells of these sagas (`arrivals + 1`): they came to the front of a lock's queue."""
 
     async def wait_graph(self) -> WaitGraph:
-        """On one snapshot: every saga that waits for a lock, and the queues of all that it has asked for."""
+        """On one snapshot: every unpaused saga that waits for a lock, and all queues that it stands in."""
 
     # --- the batch ------------------------------------------------------------------------------
 

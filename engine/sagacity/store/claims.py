@@ -237,7 +237,7 @@ def _wanted(
 ) -> tuple[Select[Any], Select[Any]]:
     """Free sagas that are due, and those that are rung: `room` of them at most that nobody else is taking."""
     free = select(_SAGA.c.id, _SAGA.c.heard).where(
-        scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, _DEFINITION.in_([name for name, _ in served])
+        scope.of(_SAGA), schema.FREE, _DEFINITION.in_([name for name, _ in served])
     )
     if any(version is not None for _, version in served):
         own = or_(false(), *(_is(name, version) for name, version in served if version is not None))
@@ -258,7 +258,7 @@ def unserved(
 ) -> set[tuple[str, int]]:
     """(name, version) of what could be claimed but for its version, and no live worker has."""
     free = select(_SAGA.c.definition, _SAGA.c.version).where(
-        *(scope.of(_SAGA), schema.FREE, ~_SAGA.c.paused, _DEFINITION.in_(list(definitions))),
+        *(scope.of(_SAGA), schema.FREE, _DEFINITION.in_(list(definitions))),
         _SAGA.c.status.not_in(FINAL),
         *(not_(_is(n, v)) for n, v in definitions.items()),
     )

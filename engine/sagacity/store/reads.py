@@ -241,11 +241,11 @@ def named(conn: Connection, scope: Scope, states: Sequence[ObjectState]) -> dict
 
 
 def wait_graph(conn: Connection, scope: Scope) -> WaitGraph:
-    """Every saga that waits for a lock, and all queues it stands in.
+    """Every saga that waits for a lock and is not paused, and all queues it stands in.
 
     The caller gives the snapshot: both selects must see one moment.
     """
-    query = select(_SAGA.c.id, _SAGA.c.memo).where(scope.of(_SAGA), schema.QUEUED)
+    query = select(_SAGA.c.id, _SAGA.c.memo).where(scope.of(_SAGA), schema.QUEUED, ~_SAGA.c.paused)
     asked = {row.id: asked_objects(row.memo) for row in conn.execute(query)}
     states = objects(conn, scope, set(chain.from_iterable(asked.values())))
     queues = {name: state.queue for name, state in states.items()}

@@ -9,17 +9,22 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from sagacity.fold.acts import FOLDS as BY_HAND
+from sagacity.fold.acts import STILL
+from sagacity.fold.parts import (
+    Changes,
+    ended,
+    entered,
+    rearmed,
+    up,
+    voided,
+    with_effect,
+    with_run,
+    without_run,
+)
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL, canonical
-from sagacity.model.record import (
-    Effect,
-    EffectStatus,
-    Phase,
-    Record,
-    Run,
-    Status,
-    WaitsFor,
-)
+from sagacity.model.record import Effect, EffectStatus, Phase, Record, Run, Status, WaitsFor
 
 
 def folded(saga: UUID, lines: Iterable[L.Line]) -> Record:
@@ -70,11 +75,12 @@ def fold(record: Record, line: L.Line) -> Record:
     changes = _FOLDS[line.kind](record, line)
     if record.interrupted and _answers(line):
         changes = {**changes, "interrupted": 0}
+    if record.acked and not isinstance(line, STILL):
+        changes = {**changes, "acked": {}}
     seq = record.seq + 1
     return replace(record, seq=seq, revision=seq, updated_at=line.at, **changes)
 
 
-_Changes = dict[str, Any]
 _ANSWERS = (
     *(L.Completed, L.Undone, L.UndoFailed, L.Signalled, L.TimedOut, L.Compensating, L.Retried, L.Restarted),
     *(L.Committed, L.RolledBack),
@@ -88,48 +94,22 @@ def _answers(line: L.Line) -> bool:
     return isinstance(line, _ANSWERS)
 
 
-def _awake(record: Record) -> Status:
-    return Status.COMPENSATING if record.backward else Status.RUNNING
-
-
-def _up(record: Record) -> _Changes:
-    return {"status": _awake(record), "waits_for": None, "due_at": None}
-
-
-def _entered(record: Record, state: tuple[str, ...]) -> _Changes:
-    """The machine stands in `state`: waits of states that were left end."""
-    waits = tuple(w for w in record.waits if w.state in state)
-    return {"state": state, "waits": waits, **_up(record)}
-
-
-def _locked(record: Record, line: L.Locked) -> _Changes:
+def _locked(record: Record, line: L.Locked) -> Changes:
     held = record.locks + tuple(replace(lock, granted=line.granted) for lock in line.locks)
     if line.granted:
         return {"locks": held}
     return {"locks": held, "status": Status.WAITING, "waits_for": WaitsFor.LOCK, "due_at": None}
 
 
-def _granted(record: Record, line: L.Granted) -> _Changes:
-    return {"locks": tuple(replace(lock, granted=True) for lock in record.locks), **_up(record)}
-
-
-def _with_run(record: Record, run: Run) -> tuple[Run, ...]:
-    others = tuple(r for r in record.runs if r.step != run.step)
-    return (*others, run)
-
-
-def _without_run(record: Record, step: str) -> tuple[Run, ...]:
-    return tuple(r for r in record.runs if r.step != step)
-
-
-def _with_effect(record: Record, effect: Effect) -> tuple[Effect, ...]:
-    return tuple(effect if e.n == effect.n else e for e in record.effects)
+def _granted(record: Record, line: L.Granted) -> Changes:
+    held = tuple(replace(lock, granted=True) for lock in record.locks)
+    return {"locks": held, "released": (), **up(record)}
 
 
 def _armed(record: Record, line: L.Intent | L.Spawned, undo: str | None, safe: bool) -> tuple[Effect, ...]:
     known = record.effect_of(line.step, line.visit)
     if known is not None:
-        return _with_effect(record, replace(known, status=EffectStatus.ARMED))
+        return with_effect(record, replace(known, status=EffectStatus.ARMED))
     effect = Effect(
         n=len(record.effects) + 1,
         step=line.step,
@@ -142,7 +122,7 @@ def _armed(record: Record, line: L.Intent | L.Spawned, undo: str | None, safe: b
     return (*record.effects, effect)
 
 
-def _intent(record: Record, line: L.Intent) -> _Changes:
+def _intent(record: Record, line: L.Intent) -> Changes:
     old = record.run_of(line.step)
     run = Run(
         step=line.step,
@@ -156,37 +136,37 @@ def _intent(record: Record, line: L.Intent) -> _Changes:
         error=old.error if old else None,
     )
     return {
-        "runs": _with_run(record, run),
+        "runs": with_run(record, run),
         "effects": _armed(record, line, line.undo, line.safe_on_nothing),
         "visits": {**record.visits, line.step: line.visit},
-        **_up(record),
+        **up(record),
     }
 
 
-def _spawned(record: Record, line: L.Spawned) -> _Changes:
+def _spawned(record: Record, line: L.Spawned) -> Changes:
     run = Run(step=line.step, visit=line.visit, phase=Phase.CHILDREN, since=line.at, children=line.children)
     return {
-        "runs": _with_run(record, run),
+        "runs": with_run(record, run),
         "effects": _armed(record, line, "child", False),
         "visits": {**record.visits, line.step: line.visit},
-        **_up(record),
+        **up(record),
     }
 
 
-def _completed(record: Record, line: L.Completed) -> _Changes:
+def _completed(record: Record, line: L.Completed) -> Changes:
     effect = record.effect_of(line.step, line.visit)
     effects = record.effects
     if effect is not None:
         status = EffectStatus.LANDED if line.landed else EffectStatus.VOID
         done = replace(effect, status=status, landed=line.landed, result=line.result, error=None)
-        effects = _with_effect(record, done)
-    changes: _Changes = {
-        "runs": _without_run(record, line.step),
+        effects = with_effect(record, done)
+    changes: Changes = {
+        "runs": without_run(record, line.step),
         "effects": effects,
         "visits": {**record.visits, line.step: line.visit},
         "results": {**record.results, line.step: line.result},
         "staged": record.staged + line.staged,
-        **_entered(record, line.state),
+        **entered(record, line.state),
     }
     if line.pivot:
         # A cancel that came while the pivot was in flight came too late: from here there is only forward.
@@ -194,7 +174,7 @@ def _completed(record: Record, line: L.Completed) -> _Changes:
     return changes
 
 
-def _failed(record: Record, line: L.Failed) -> _Changes:
+def _failed(record: Record, line: L.Failed) -> Changes:
     old = record.run_of(line.step)
     unknown = line.landed in ("unknown", "yes") or bool(old and old.unknown and line.landed != "no")
     run = Run(
@@ -210,85 +190,78 @@ def _failed(record: Record, line: L.Failed) -> _Changes:
         base=(old.base if old else 0) + (0 if line.counts else 1),
         signal=line.signal,
     )
-    changes: _Changes = {"visits": {**record.visits, line.step: line.visit}, **_up(record)}
+    changes: Changes = {"visits": {**record.visits, line.step: line.visit}, **up(record)}
     if line.retry_at is not None or unknown:
-        changes["runs"] = _with_run(record, run)
+        changes["runs"] = with_run(record, run)
     else:
-        changes["runs"] = _without_run(record, line.step)
-        changes["effects"] = _voided(record, line.step, line.visit, line.error)
+        changes["runs"] = without_run(record, line.step)
+        changes["effects"] = voided(record, line.step, line.visit, line.error)
     if line.retry_at is None and record.cancelling is None:
         changes["cancelling"] = f"{line.step}: {line.error}"
     return changes
 
 
-def _voided(record: Record, step: str, visit: int, error: str | None) -> tuple[Effect, ...]:
-    effect = record.effect_of(step, visit)
-    if effect is None or effect.status is not EffectStatus.ARMED:
-        return record.effects
-    return _with_effect(record, replace(effect, status=EffectStatus.VOID, error=error))
-
-
-def _not_tried(record: Record, line: L.NotTried) -> _Changes:
+def _not_tried(record: Record, line: L.NotTried) -> Changes:
     old = record.run_of(line.step)
     if old is None:
         return {}
     run = replace(old, phase=Phase.RETRY, due_at=line.at, base=old.base + 1)
-    effects = record.effects if old.unknown else _voided(record, line.step, line.visit, None)
-    return {"runs": _with_run(record, run), "effects": effects, **_up(record)}
+    effects = record.effects if old.unknown else voided(record, line.step, line.visit, None)
+    return {"runs": with_run(record, run), "effects": effects, **up(record)}
 
 
-def _interrupted(record: Record, line: L.Interrupted) -> _Changes:
+def _interrupted(record: Record, line: L.Interrupted) -> Changes:
     return {"interrupted": record.interrupted + 1}
 
 
-def _awaiting(record: Record, line: L.Awaiting) -> _Changes:
+def _awaiting(record: Record, line: L.Awaiting) -> Changes:
     return {"waits": record.waits + line.waits}
 
 
-def _slept(record: Record, line: L.Slept) -> _Changes:
+def _slept(record: Record, line: L.Slept) -> Changes:
     if record.backward:
         return {"due_at": line.due_at}
     return {"status": Status.WAITING, "waits_for": line.waits_for, "due_at": line.due_at}
 
 
-def _signalled(record: Record, line: L.Signalled) -> _Changes:
+def _signalled(record: Record, line: L.Signalled) -> Changes:
     waits = tuple(w for w in record.waits if w.name != line.wait)
     return {
         "results": {**record.results, line.wait: line.data},
-        **_entered(replace(record, waits=waits), line.state),
+        **entered(replace(record, waits=waits), line.state),
     }
 
 
-def _timed_out(record: Record, line: L.TimedOut) -> _Changes:
+def _timed_out(record: Record, line: L.TimedOut) -> Changes:
     waits = tuple(w for w in record.waits if w.name != line.wait)
-    return _entered(replace(record, waits=waits), line.state)
+    return entered(replace(record, waits=waits), line.state)
 
 
-def _joined(record: Record, line: L.Joined) -> _Changes:
-    return _entered(record, line.state)
+def _joined(record: Record, line: L.Joined) -> Changes:
+    return entered(record, line.state)
 
 
-def _child_ended(record: Record, line: L.ChildEnded) -> _Changes:
+def _child_ended(record: Record, line: L.ChildEnded) -> Changes:
     results = {**record.results, f"child:{line.child}": canonical(line.status)}
     if record.status.final or record.status is Status.STUCK:
         return {"results": results}
-    return {"results": results, **_up(record)}
+    return {"results": results, **up(record)}
 
 
-def _cancel_asked(record: Record, line: L.CancelAsked) -> _Changes:
+def _cancel_asked(record: Record, line: L.CancelAsked) -> Changes:
     # A cancel that joins a restart takes its place: whoever asked does not want it started anew.
     restarting = line.restart and (record.restarting or record.cancelling is None)
     first = record.cancelling is None or record.restarting
     reason = line.reason if first else record.cancelling
     called_off = record.called_off if line.restart else record.called_off or line.reason
-    return {"cancelling": reason, "restarting": restarting, "called_off": called_off, **_up(record)}
+    return {"cancelling": reason, "restarting": restarting, "called_off": called_off, **up(record)}
 
 
-def _compensating(record: Record, line: L.Compensating) -> _Changes:
+def _compensating(record: Record, line: L.Compensating) -> Changes:
     effects = record.effects
     for run in record.runs:
         if not run.unknown and run.phase is not Phase.CHILDREN:
-            effects = _voided(replace(record, effects=effects), run.step, run.visit, run.error)
+            effects = voided(replace(record, effects=effects), run.step, run.visit, run.error)
     return {
         "status": Status.COMPENSATING,
         "waits_for": None,
@@ -304,7 +277,7 @@ def _compensating(record: Record, line: L.Compensating) -> _Changes:
     }
 
 
-def _undone(record: Record, line: L.Undone) -> _Changes:
+def _undone(record: Record, line: L.Undone) -> Changes:
     effect = record.effects[line.n - 1]
     done = replace(
         effect,
@@ -313,10 +286,10 @@ def _undone(record: Record, line: L.Undone) -> _Changes:
         undo_due_at=None,
         error=None,
     )
-    return {"effects": _with_effect(record, done), **_up(record)}
+    return {"effects": with_effect(record, done), **up(record)}
 
 
-def _undo_failed(record: Record, line: L.UndoFailed) -> _Changes:
+def _undo_failed(record: Record, line: L.UndoFailed) -> Changes:
     effect = record.effects[line.n - 1]
     failed = replace(
         effect,
@@ -326,46 +299,31 @@ def _undo_failed(record: Record, line: L.UndoFailed) -> _Changes:
         undo_due_at=line.retry_at,
         error=line.error,
     )
-    return {"effects": _with_effect(record, failed), **_up(record)}
+    return {"effects": with_effect(record, failed), **up(record)}
 
 
-def _ended(status: Status, reason: str | None) -> _Changes:
-    return {
-        "status": status,
-        "waits_for": None,
-        "due_at": None,
-        "reason": reason,
-        "cancelling": None,
-        "called_off": None,
-        "locks": (),
-        "runs": (),
-        "waits": (),
-        "staged": (),
-    }
+def _committed(record: Record, line: L.Committed) -> Changes:
+    return ended(Status.COMMITTED, record.reason)
 
 
-def _committed(record: Record, line: L.Committed) -> _Changes:
-    return _ended(Status.COMMITTED, record.reason)
+def _rolled_back(record: Record, line: L.RolledBack) -> Changes:
+    return ended(Status.ROLLED_BACK, line.reason)
 
 
-def _rolled_back(record: Record, line: L.RolledBack) -> _Changes:
-    return _ended(Status.ROLLED_BACK, line.reason)
-
-
-def _stuck(record: Record, line: L.Stuck) -> _Changes:
+def _stuck(record: Record, line: L.Stuck) -> Changes:
     return {"status": Status.STUCK, "waits_for": None, "due_at": None, "reason": line.why}
 
 
-def _retried(record: Record, line: L.Retried) -> _Changes:
+def _retried(record: Record, line: L.Retried) -> Changes:
     runs = tuple(
         replace(r, phase=Phase.RETRY, due_at=line.at, base=r.attempt, since=line.at, asked=False)
         if r.phase in (Phase.RETRY, Phase.GAVE_UP)
         else r
         for r in record.runs
     )
-    effects = tuple(_rearmed(e) for e in record.effects)
+    effects = tuple(rearmed(e) for e in record.effects)
     reason = record.reason if record.backward else None
-    changes: _Changes = {"runs": runs, "effects": effects, **_up(record), "reason": reason}
+    changes: Changes = {"runs": runs, "effects": effects, **up(record), "reason": reason}
     if record.status is Status.STUCK:
         # A step's giving up is taken back; a cancel that somebody asked for still stands.
         still = None if record.pivoted else record.called_off
@@ -374,16 +332,9 @@ def _retried(record: Record, line: L.Retried) -> _Changes:
     return changes
 
 
-def _rearmed(effect: Effect) -> Effect:
-    if effect.status is not EffectStatus.GAVE_UP and effect.undo_due_at is None:
-        return effect
-    status = EffectStatus.LANDED if effect.landed else EffectStatus.ARMED
-    return replace(effect, status=status, undo_attempts=0, undo_since=None, undo_due_at=None)
-
-
-def _restarted(record: Record, line: L.Restarted) -> _Changes:
+def _restarted(record: Record, line: L.Restarted) -> Changes:
     return {
-        **_ended(Status.RUNNING, None),
+        **ended(Status.RUNNING, None),
         "state": line.state,
         "backward": False,
         "restarting": False,
@@ -392,25 +343,25 @@ def _restarted(record: Record, line: L.Restarted) -> _Changes:
     }
 
 
-def _rehearsed(record: Record, line: L.Rehearsed) -> _Changes:
+def _rehearsed(record: Record, line: L.Rehearsed) -> Changes:
     return {}
 
 
-def _erased(record: Record, line: L.Erased) -> _Changes:
+def _erased(record: Record, line: L.Erased) -> Changes:
     # What is left is what operators and the idempotency of its key need; nothing of what it knew.
     effects = tuple(replace(effect, result=NULL, error=None) for effect in record.effects)
     return {"input": NULL, "results": {}, "reason": None, "effects": effects, "restores": ()}
 
 
-def _adopted(record: Record, line: L.Adopted) -> _Changes:
+def _adopted(record: Record, line: L.Adopted) -> Changes:
     return {"adopter": line.parent, "adopter_step": line.step}
 
 
-def _nothing(record: Record, line: L.Line) -> _Changes:
+def _nothing(record: Record, line: L.Line) -> Changes:
     return {}
 
 
-_FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
+_FOLDS: dict[str, Callable[[Record, Any], Changes]] = {
     L.Locked.kind: _locked,
     L.Granted.kind: _granted,
     L.Intent.kind: _intent,
@@ -440,4 +391,5 @@ _FOLDS: dict[str, Callable[[Record, Any], _Changes]] = {
     L.Restarted.kind: _restarted,
     L.Erased.kind: _erased,
     L.Rehearsed.kind: _rehearsed,
+    **BY_HAND,
 }

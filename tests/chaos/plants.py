@@ -19,7 +19,7 @@ from sagacity.model import lines as L
 from sagacity.model.canonical import NULL
 from sagacity.model.record import Effect, Status
 from sagacity.model.unit import Loss, Written
-from sagacity.runtime import apart, committer, drive, sweeper, timekeeper, worker
+from sagacity.runtime import apart, committer, footing, sweeper, timekeeper, worker
 from sagacity.store import batch, inbox, migrate, sqlite
 
 SWITCH = "SAGACITY_PLANTED"
@@ -385,7 +385,7 @@ def _stuck_frees_its_locks() -> None:
 @_plants("two-holders")
 def _two_holders() -> None:
     _put(batch, "_busy", lambda move, row: iter(()))
-    _put(drive.Drive, "_first_in_all", lambda self, states: True)
+    _put(footing, "first_in_all", lambda record, states: True)
     _put(committer.Committer, "_known_busy", lambda self, unit: False)
 
 

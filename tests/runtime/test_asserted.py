@@ -18,7 +18,7 @@ from sagacity.model import lines as L
 from sagacity.model.canonical import NULL
 from sagacity.model.record import EffectStatus, Status
 from sagacity.model.unit import ObjectChange
-from sagacity.runtime import drive
+from sagacity.runtime import drive, footing
 from sagacity.testing import PATIENCE, until
 from tests.runtime.conftest import House
 from tests.runtime.flows import Errand
@@ -104,7 +104,7 @@ async def test_a_lock_that_somebody_else_holds(house: House, monkeypatch: pytest
     gate = house.town.gate("depot.lend")
     holder = await app.start(Errand, {"name": "same"})
     await until(lambda: bool(house.town.calls))
-    monkeypatch.setattr(drive.Drive, "_first_in_all", lambda self, states: True)
+    monkeypatch.setattr(footing, "first_in_all", lambda record, states: True)
     other = await app.start(Errand, {"name": "same", "amount": 7}, key="rival")
     outcome = await other.outcome(timeout=PATIENCE)
     assert outcome.status is Status.STUCK

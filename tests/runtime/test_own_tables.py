@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from sagacity import Participant, Saga, Stage, State, exclusive, operation, step
+from sagacity import Participant, Saga, Stage, State, exclusive, operation, spawns, step
 from sagacity.model.record import Lock, Status
 from sagacity.testing import PATIENCE, until
 from tests.runtime.conftest import House
@@ -185,3 +186,27 @@ async def test_many_on_the_same_rows_come_one_after_the_other(house: House, engi
     for handle in handles:
         assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED
     assert await coins(engine) == {"a": 2, "b": 8}
+
+
+class Spree(Saga, version=1, key="name"):
+    """Has one thing bought by a saga of its own."""
+
+    class Input(BaseModel):
+        name: str
+
+    asked = State(initial=True)
+    done = State(final=True)
+    buy = asked.to(done)
+
+    @spawns(buy, Buy)
+    def one_thing(self, asked: Input) -> list[Buy.Input]:
+        return [Buy.Input(name=asked.name, source="a", target="b", coins=4)]
+
+
+async def test_a_parent_is_told_at_once_of_a_child_that_changed_rows_of_the_users(
+    house: House, engine: AsyncEngine
+) -> None:
+    app = await house.open(Spree)
+    await house.work(sweep=timedelta(hours=1))
+    handle = await app.start(Spree, {"name": "n"})
+    assert (await handle.outcome(timeout=PATIENCE)).status is Status.COMMITTED

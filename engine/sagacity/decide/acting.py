@@ -138,6 +138,14 @@ def why_not(draft: Draft, order: Order) -> str | None:
     return refusal(record, draft.flow, order.verb, order.args)
 
 
+def held_up(message: Message) -> bool:
+    """It pauses the saga whatever it does meanwhile, so what was not called yet need not be called."""
+    if message.kind != "act" or message.name != Verb.PAUSE.value:
+        return False
+    order = Order.of(message)
+    return not isinstance(order, str) and order.revision is None
+
+
 def moved_since(record: Record, revision: int | None) -> str | None:
     """That it stands elsewhere than where the plan saw it."""
     if revision is None or revision == record.seq:

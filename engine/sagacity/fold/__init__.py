@@ -83,7 +83,7 @@ def fold(record: Record, line: L.Line) -> Record:
 
 _ANSWERS = (
     *(L.Completed, L.Undone, L.UndoFailed, L.Signalled, L.TimedOut, L.Compensating, L.Retried, L.Restarted),
-    *(L.Committed, L.RolledBack),
+    *(L.Committed, L.RolledBack, L.Skipped, L.Forced),
 )
 
 

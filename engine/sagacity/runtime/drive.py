@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from sagacity.decide import backward
+from sagacity.decide.acting import held_up
 from sagacity.decide.begin import ask_locks, begin
 from sagacity.decide.draft import Draft, Moves, RunStep, Scope, ended
 from sagacity.decide.finish import Images, check_restores, finish, needs_check, own_rows, touched
@@ -16,17 +17,18 @@ from sagacity.decide.forward import advance
 from sagacity.decide.outcomes import SUSPECT, interrupted, settle
 from sagacity.decide.waits import seems_due
 from sagacity.errors import HistoryLost, StepError, StoreError, StoreUnavailable
-from sagacity.invariants.broken import Violated
-from sagacity.invariants.locks import i21_holds
 from sagacity.model import lines as L
 from sagacity.model.canonical import Json, storable
+from sagacity.model.operating import Verb
 from sagacity.model.outcome import NotTried, Outcome
 from sagacity.model.record import Record, Staged, Status, WaitsFor
-from sagacity.model.unit import Claimed, Loss, Message, ObjectState, Unit, holders
+from sagacity.model.unit import Claimed, Loss, Message, Unit
+from sagacity.runtime import footing
 from sagacity.runtime.apart import changed_row, guarded_rows
 from sagacity.runtime.bench import Bench
 from sagacity.runtime.committer import Ack, Lost
 from sagacity.runtime.doors import Passage
+from sagacity.runtime.footing import Footing
 from sagacity.store.base import OwnTableError, RowImages
 
 
@@ -41,10 +43,9 @@ class Drive:
         self._start: Message | None = None
         self._early: tuple[Message, ...] = ()
         self._through_inbox = False
-        self._states: dict[str, ObjectState] = {}
+        self._footing = Footing(bench.store)
         self._tasks: dict[str, asyncio.Task[tuple[RunStep, Outcome]]] = {}
         self._passages: dict[str, Passage] = {}
-        self._holding = False
         self._checked = False
         self._orphaned = False
         self.durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -151,7 +152,7 @@ class Drive:
     async def _queue(self) -> bool:
         """Stand in the queues. True: it came to the front meanwhile."""
         ack = await self._commit(release=True)
-        return self._first_in_all(ack.objects) and await self._reclaim()
+        return footing.first_in_all(self.draft.record, ack.objects) and await self._reclaim()
 
     async def _reclaim(self) -> bool:
         claimed = await self._bench.store.reclaim(self.draft.record.id, self._bench.id)
@@ -159,7 +160,7 @@ class Drive:
             return False
         self._epoch, self._arrivals = claimed.epoch, claimed.arrivals
         self.draft = Draft(self._scope, claimed.record, claimed.mail)
-        self._holding = True
+        self._footing.holding = True
         return True
 
     # --- the loop ---------------------------------------------------------------------------------
@@ -174,28 +175,38 @@ class Drive:
             interrupted(self.draft, self._bench.time.now(), limit=self._bench.settings.takeovers)
             if not ended(self.draft.record):
                 await self._commit()
-        if not self.draft.record.locked and not self._holding:
-            await self._look_at_locks()
+        if not self.draft.record.locked and not self._footing.holding:
+            await self._footing.look(self.draft.record)
         while True:
             if self._bench.stopping:
                 if await self._hand_back():
                     return
                 continue
-            if needs_check(self.draft.record, holding=self._holding) and not self._checked:
-                await self._load_states(touched(self.draft.record), fresh=True)
-                check_restores(self.draft, self._states, now=self._bench.time.now())
+            paused = self.draft.record.paused
+            if not (paused or self._checked) and needs_check(
+                self.draft.record, holding=self._footing.holding
+            ):
+                await self._footing.load(touched(self.draft.record), fresh=True)
+                check_restores(self.draft, self._footing.states, now=self._bench.time.now())
                 self._checked = True
             if seems_due(self.draft.record, self._bench.time.now()):
                 await self._bench.time.sync()  # this machine's clock, running ahead, makes nothing due
+            await self._see_fences()
             if await self._carry_out(self._advance()):
                 return
+
+    async def _see_fences(self) -> None:
+        """An act names a lock by its fencing number: see what it is now."""
+        if any(m.kind == "act" and m.name == Verb.RELEASE_LOCK.value for m in self.draft.mail):
+            await self._footing.look(self.draft.record)
+            self.draft.fences = self._footing.fences(self.draft.record)
 
     def _advance(self) -> Moves:
         return advance(
             self.draft,
             now=self._bench.time.now(),
             busy=frozenset(self._tasks),
-            holding=self._holding,
+            holding=self._footing.holding,
         )
 
     async def _carry_out(self, moves: Moves) -> bool:
@@ -246,7 +257,7 @@ class Drive:
         if run.step.effectful and (why := self._not_now()):
             return run, NotTried(why=why)
         if any(param.kind == "stage" for param in run.step.params):
-            await self._load_states(tuple(h.object for h in record.locks if h.mode == "exclusive"))
+            await self._footing.load(tuple(h.object for h in record.locks if h.mode == "exclusive"))
         passage = self._passages[run.step.name] = Passage(
             step=run.step.name,
             key=run.key,
@@ -255,7 +266,7 @@ class Drive:
             ask=run.ask,
             sure=self._bench.sure,
         )
-        states: Mapping[str, Json] = {name: state.state for name, state in self._states.items()}
+        states: Mapping[str, Json] = {name: state.state for name, state in self._footing.states.items()}
         outcome = await self._bench.executor.step(self._scope.flow, run, record, states, passage)
         return run, await self._judged(passage, outcome)
 
@@ -272,6 +283,8 @@ class Drive:
             return "the worker is stopping"
         if any(message.kind == "cancel" for message in self.draft.mail):
             return "a cancel came in"
+        if any(held_up(message) for message in self.draft.mail):
+            return "it is to be paused"
         return None
 
     def _take(self, run: RunStep, outcome: Outcome) -> None:
@@ -293,7 +306,7 @@ class Drive:
     async def _commit(self, *, release: bool = False, optimistic: bool = False) -> Ack:
         """Write the draft; what follows builds on it."""
         if any(line.kind == L.Granted.kind for line in self.draft.lines):
-            self._assert_held(self._states)
+            self._footing.assert_held(self.draft.record)
         unit = self._unit(release=release, optimistic=optimistic)
         guarded = guarded_rows(self._scope.participants, unit)
         if guarded:
@@ -302,16 +315,6 @@ class Drive:
             ack = await self._bench.committer.submit(unit)
         await self._written(unit, ack)
         return ack
-
-    def _assert_held(self, objects: Mapping[str, ObjectState]) -> None:
-        """I21: what the saga says that it holds, it holds alone, as far as these objects tell.
-
-        Raises:
-            Violated: it does not; it stops here, before it does anything under that lock.
-        """
-        why = i21_holds(self.draft.record, objects)
-        if why is not None:
-            raise Violated("I21", why)
 
     async def _written(self, unit: Unit, ack: Ack) -> None:
         """Go on from what now stands in the store."""
@@ -323,11 +326,8 @@ class Drive:
         record = self.draft.record
         self._bench.told(record)
         if unit.optimistic:
-            self._assert_held(ack.objects)
-        locked = {lock.object for lock in unit.admit}
-        self._states.update({n: s for n, s in ack.objects.items() if n in locked})
-        if unit.admit and not unit.optimistic:
-            self._holding = self._first_in_all(ack.objects)
+            self._footing.assert_held(record, ack.objects)
+        self._footing.seen(record, unit, ack.objects)
         self.draft = Draft(self._scope, record, self.draft.mail)
         if not unit.release and ack.arrivals != self._arrivals:
             await self._look_again()
@@ -386,7 +386,8 @@ class Drive:
         )
 
     def _waits_at_front(self, ack: Ack) -> bool:
-        return not self.draft.record.locked and self._first_in_all(ack.objects)
+        record = self.draft.record
+        return not (record.locked or record.paused) and footing.first_in_all(record, ack.objects)
 
     async def _rest(self) -> bool:
         """Nothing happened: put the saga down as it was found."""
@@ -408,7 +409,7 @@ class Drive:
             return True
         await self._read_mail()
         if not self.draft.record.locked:
-            await self._look_at_locks()
+            await self._footing.look(self.draft.record)
         return False
 
     async def _hand_back(self) -> bool:
@@ -429,13 +430,13 @@ class Drive:
         if self.draft.admits:
             await self._commit()
             mark = self.draft.mark()
-        await self._load_states(touched(record), fresh=record.rolls_back is not None)
+        await self._footing.load(touched(record), fresh=record.rolls_back is not None)
         own = own_rows(self._scope.participants, record)
         try:
             if own:
                 await self._commit_apart(own)
             else:
-                finish(self.draft, self._states, now=self._bench.time.now())
+                finish(self.draft, self._footing.states, now=self._bench.time.now())
                 await self._commit(release=True)
             return True
         except (StepError, OwnTableError) as error:
@@ -445,7 +446,7 @@ class Drive:
             if lost.loss not in (Loss.ARRIVALS, Loss.VERSION):
                 raise
             self.draft.back_to(mark, record)
-            self._states.clear()
+            self._footing.states.clear()
             await self._read_mail()
         return False
 
@@ -465,35 +466,16 @@ class Drive:
         def compose(images: Mapping[str, RowImages]) -> Unit:
             self.draft.back_to(mark, record)
             seen = {name: Images(before=i.before, after=i.after) for name, i in images.items()}
-            finish(self.draft, self._states, now=now, images=seen)
+            finish(self.draft, self._footing.states, now=now, images=seen)
             return self._unit(release=True, optimistic=False)
 
         await self._bench.apart.submit(record.id, rows, compose)
+        if record.parent is not None or record.adopter is not None:
+            self._bench.posted()
         self._bench.told(self.draft.record)
 
     async def _restart(self) -> bool:
         """A deadlock's victim is back at its start, and in the queues for its locks anew."""
-        self._states.clear()
+        self._footing.states.clear()
         await self._commit()
         return False
-
-    # --- objects ----------------------------------------------------------------------------------
-
-    async def _load_states(self, objects: tuple[str, ...], *, fresh: bool = False) -> None:
-        missing = [name for name in objects if fresh or name not in self._states]
-        if missing:
-            self._states.update(await self._bench.store.objects(missing))
-
-    async def _look_at_locks(self) -> None:
-        names = [lock.object for lock in self.draft.record.locks]
-        states = await self._bench.store.objects(names)
-        self._states.update(states)
-        self._holding = self._first_in_all(states)
-
-    def _first_in_all(self, states: Mapping[str, ObjectState]) -> bool:
-        record = self.draft.record
-        return all(
-            lock.object in states and record.id in holders(states[lock.object].queue)
-            for lock in record.locks
-            if not lock.granted
-        )

@@ -22,6 +22,7 @@ _KEPT = frozenset(
     for kind in (
         *(L.Locked, L.Granted, L.Intent, L.Spawned, L.Slept, L.Awaiting, L.TimedOut, L.Joined),
         *(L.NotTried, L.Interrupted, L.Adopted, L.ChildEnded, L.RollbackAsked, L.Committed, L.Erased),
+        *(L.Paused, L.Resumed, L.Skipped, L.Forced, L.LockReleased),
     )
 )
 """Lines that hold nothing of the user's: names of steps and objects, instants, ids."""

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import problems
 from sagacity.web.acts import acts
+from sagacity.web.console.pages import console
 from sagacity.web.guard.gate import Gate
 from sagacity.web.guard.routes import Routes
 from sagacity.web.guard.sessions import Sessions
@@ -48,6 +49,7 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
     app.include_router(rehearsals(orchestrator), prefix="/v1")
     app.include_router(state_of_health(orchestrator))
     app.include_router(signing(orchestrator, settings, sessions))
+    app.include_router(console(orchestrator))
     app.add_middleware(
         Gate,
         settings=settings,

@@ -51,7 +51,19 @@ SIGN_IN: Mapping[str, Role | None] = {
 }
 """Signing in and out: whoever does it has no role yet."""
 
-CONSOLE: Mapping[str, Role | None] = {}
+CONSOLE: Mapping[str, Role | None] = {
+    "GET /": _V,
+    "GET /sagas": _V,
+    "GET /sagas/{ref}": _V,
+    "GET /sagas/{saga}/lines": _V,
+    "GET /locks": _V,
+    "GET /dry-runs": _V,
+    "GET /definitions": _V,
+    "GET /find": _V,
+    "GET /console/events": _V,
+    "GET /console/static/{name}": OPEN,
+    "POST /console/settings": _V,
+}
 """The pages; a page that writes takes what the call behind it takes."""
 
 ROLES: Mapping[str, Role | None] = MappingProxyType({**API, **SIGN_IN, **CONSOLE})

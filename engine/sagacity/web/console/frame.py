@@ -27,6 +27,8 @@ from sagacity.cli.failures import FAULT, failure_of
 from sagacity.errors import SagacityError
 from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import values
+from sagacity.web.guard.caller import caller_of, csrf_token
+from sagacity.web.signing import whoami
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE, KEYS_COOKIE = "sagacity_theme", "sagacity_keys"
@@ -125,7 +127,9 @@ class Frame:
             theme=theme if theme in THEMES else "auto",
             keys=request.cookies.get(KEYS_COOKIE, "on") != "off",
             tenant=self.sagas.store.tenant,
-            csrf_field=Markup(""),
+            who=whoami(request, self.sagas),
+            session=caller_of(request).session is not None,
+            csrf_field=Markup('<input type="hidden" name="csrf" value="{}">').format(csrf_token(request)),
             **content,
         )
 

@@ -1,7 +1,5 @@
 """The console's routes in one router, and the few that belong to no page: files, settings, finding."""
 
-from urllib.parse import urlsplit
-
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -10,6 +8,7 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import attention, live, sagas, shelves
 from sagacity.web.console.forms import read_form
 from sagacity.web.console.frame import KEYS_COOKIE, THEME_COOKIE, THEMES, Frame
+from sagacity.web.signing import local_path
 
 _YEAR = 31_536_000
 
@@ -50,7 +49,7 @@ def _own(frame: Frame) -> APIRouter:
     async def settings(request: Request) -> Response:
         """Colours and keys, kept in cookies of this browser alone."""
         form = await read_form(request)
-        answer = RedirectResponse(own_path(form.get("back", "/")), 303)
+        answer = RedirectResponse(local_path(form.get("back", "/")), 303)
         theme, keys = form.get("theme"), form.get("keys")
         if theme in THEMES:
             answer.set_cookie(THEME_COOKIE, str(theme), max_age=_YEAR, samesite="lax", httponly=True)
@@ -59,10 +58,3 @@ def _own(frame: Frame) -> APIRouter:
         return answer
 
     return router
-
-
-def own_path(text: str) -> str:
-    """`text` if it leads to a page of ours; else the first page, so nobody is sent elsewhere."""
-    parts = urlsplit(text)
-    plain = not parts.scheme and not parts.netloc and text.startswith("/") and text[1:2] not in ("/", "\\")
-    return text if plain and text.isprintable() else "/"

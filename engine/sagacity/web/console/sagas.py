@@ -16,7 +16,7 @@ from sagacity.cli.narrowing import narrowed, next_cursor
 from sagacity.cli.story import tell
 from sagacity.decide import explain
 from sagacity.definition.flow import Flow
-from sagacity.model.record import Record, Run, Status
+from sagacity.model.record import EffectStatus, Record, Run, Status
 from sagacity.model.views import HistoryLine, LockView, SagaView
 from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import outline, story
@@ -110,7 +110,7 @@ def _one(router: APIRouter, frame: Frame) -> None:
             view=view,
             runs=_runs(record),
             paused=record is not None and record.paused,
-            error=explain.last_error(record) if record is not None else None,
+            error=_error(record) if record is not None else None,
             flow=flow,
             drawing=svg(flow, walk) if flow is not None else None,
             outline=outline.of(flow, walk) if flow is not None else (),
@@ -180,6 +180,12 @@ def _flow_of(sagas: Orchestrator, view: SagaView) -> Flow | None:
     """Its flow, if this process knows it in that version: another one would be drawn wrongly."""
     flow = sagas.project.flows.get(view.definition)
     return flow if flow is not None and flow.version == view.version else None
+
+
+def _error(record: Record) -> str | None:
+    """The error that keeps it where it is: that of an undo that gave up comes before what led there."""
+    gave_up = (effect.error for effect in record.effects if effect.status is EffectStatus.GAVE_UP)
+    return next(gave_up, None) or explain.last_error(record)
 
 
 def _runs(record: Record | None) -> tuple[Run, ...]:

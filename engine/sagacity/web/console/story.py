@@ -139,6 +139,7 @@ class _Spans:
         if reader is not None:
             reader(said, at)
         elif line.kind in _ACTS:
+            self.cut("stuck", "act", at, "nothing moved it")
             self.done.append(Span(row="operators", kind="act", begin=at, end=at, said=name(line.kind)))
 
     def _on_intent(self, said: dict[str, Any], at: datetime) -> None:
@@ -183,6 +184,9 @@ class _Spans:
     def _on_granted(self, said: dict[str, Any], at: datetime) -> None:
         self.cut("locks", "lock", at, "queued")
 
+    def _on_stuck(self, said: dict[str, Any], at: datetime) -> None:
+        self.begin("stuck", "act", at)
+
     def _on_compensating(self, said: dict[str, Any], at: datetime) -> None:
         for row, kind in list(self._open):
             self.cut(row, kind, at, "broken off: it goes back")
@@ -197,7 +201,7 @@ class _Spans:
             self.begin(row, "undo", at)
 
 
-_ACTS = frozenset({"retried", "cancel_asked", "rollback_asked", "act", "act_refused", "stuck"})
+_ACTS = frozenset({"retried", "cancel_asked", "rollback_asked", "act", "act_refused"})
 
 
 def chart(story: Sequence[HistoryLine], end: datetime) -> list[Row]:

@@ -11,7 +11,8 @@ from html import escape
 from sagacity.definition.flow import Flow
 from sagacity.web.console.picture import LINE, Arrow, Box, Picture, laid_out
 
-_EDGE = 14.0
+_EDGE, _BACK = 14.0, 76.0
+"""Room around the drawing, and at its left where the way back is drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +44,15 @@ def svg(flow: Flow, walk: Walk | None = None, *, id: str = "diagram") -> str:
     """
     walk = walk or Walk()
     picture = laid_out(flow)
-    width, height = picture.right + 2 * _EDGE, picture.height + 2 * _EDGE
+    left = _BACK if walk.undo else _EDGE
+    width, height = picture.right + left + _EDGE, picture.height + 2 * _EDGE
     title = f"The states of {flow.name}" + (f"; it is in {', '.join(sorted(walk.here))}" if walk.here else "")
     body = [
         f'<svg class="diagram" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
         f' width="{width:g}" height="{height:g}" role="img" aria-labelledby="{id}-title">',
         f'<title id="{id}-title">{escape(title)}</title>',
         *_tips(id),
-        f'<g transform="translate({_EDGE:g} {_EDGE:g})">',
+        f'<g transform="translate({left:g} {_EDGE:g})">',
         *(part for box in picture.boxes if box.frame for part in _frame(box)),
         *(part for arrow in picture.arrows for part in _arrow(arrow, walk, id)),
         *(part for box in picture.boxes if not box.frame for part in _state(flow, box, walk)),

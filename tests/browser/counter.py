@@ -231,7 +231,7 @@ class Chatter(Saga, version=1, key="name"):
     talking = State(initial=True)
     silent = State(final=True)
 
-    talk = talking.to(silent, cond="is_done") | talking.to.itself(cond="goes_on")
+    talk = talking.to(silent, cond="is_done") | talking.to(talking, cond="goes_on")
 
     def participants(self, chatter: Input) -> Iterable[Lock]:
         """Nothing."""

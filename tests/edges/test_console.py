@@ -42,7 +42,7 @@ class Console:
 
 @pytest.fixture
 async def console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Console]:
-    module = f"counter_{next(_numbers)}"
+    module = f"watched_counter_{next(_numbers)}"
     shutil.copy(COUNTER, tmp_path / f"{module}.py")
     monkeypatch.chdir(tmp_path)
     project = Project.load(f"{module}.py", folder=tmp_path)

@@ -2,6 +2,7 @@
 
 import re
 from itertools import combinations
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -16,8 +17,8 @@ from sagas.order import Order
 from sagas.transfer import OpenAccount, Transfer
 from tests.unit import small_flows
 
-REFERENCE = (Order, Transfer, OpenAccount, Offboarding, Deprovision)
-SMALL = tuple(
+REFERENCE: tuple[Any, ...] = (Order, Transfer, OpenAccount, Offboarding, Deprovision)
+SMALL: tuple[Any, ...] = tuple(
     one
     for one in vars(small_flows).values()
     if isinstance(one, type) and issubclass(one, Saga) and one is not Saga

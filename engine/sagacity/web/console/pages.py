@@ -8,7 +8,7 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import attention, live, sagas, shelves
 from sagacity.web.console.forms import read_form
 from sagacity.web.console.frame import KEYS_COOKIE, THEME_COOKIE, THEMES, Frame
-from sagacity.web.signing import local_path
+from sagacity.web.guard.pages import local_path
 
 _YEAR = 31_536_000
 

@@ -1,6 +1,6 @@
-"""What operators plan, select and hold: three tables, and an index on what they did.
+"""What operators plan, select and hold: three tables, and indexes on what they did and what they paused.
 
-Kind: expand (three new tables and one index; nothing that was there is changed).
+Kind: expand (three new tables and two indexes; nothing that was there is changed).
 """
 
 from typing import Any
@@ -45,9 +45,11 @@ def upgrade() -> None:
     _selection()
     _token()
     _index("log_act", "log", "at", "chain", "position", where=sa.text("kind IN ('act', 'act_refused')"))
+    _index("saga_paused", "saga", "status", "id", where=sa.column("paused", sa.Boolean))
 
 
 def downgrade() -> None:
+    op.drop_index("saga_paused", "saga")
     op.drop_index("log_act", "log")
     for table in ("token", "selection", "plan"):
         op.drop_table(table)

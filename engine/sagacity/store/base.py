@@ -17,6 +17,7 @@ from uuid import UUID
 from sagacity.chain import Link
 from sagacity.errors import StoreUnavailable
 from sagacity.model.canonical import Json
+from sagacity.model.gauges import Gauges
 from sagacity.model.record import Record, Status
 from sagacity.model.unit import (
     Batch,
@@ -335,6 +336,9 @@ class Store(Office, Protocol):
 
     async def counts(self, *, definition: str | None = None) -> dict[Status, int]:
         """Sagas per status, exact, pending starts included."""
+
+    async def gauges(self) -> Gauges:
+        """What is counted for those who watch: from indexes alone, all of it at one moment."""
 
     async def statuses(self, sagas: Sequence[UUID]) -> dict[UUID, SagaSummary]:
         """Where these stand; those still in the inbox as `pending`, unknown ids left out."""

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _READS: Final = frozenset(
     (
-        "counts", "effects_of", "find", "history", "locks", "messages", "object", "object_history",
+        "counts", "effects_of", "find", "gauges", "history", "locks", "messages", "object", "object_history",
         "objects", "rolled_back_by", "saga", "sagas", "statuses", "workers",
     )
 )  # fmt: skip

@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sagacity.chain import Link, extend
 from sagacity.clock import Clock
 from sagacity.errors import StoreError
+from sagacity.model.gauges import Gauges
 from sagacity.model.record import Effect, Status
 from sagacity.model.unit import (
     Batch,
@@ -36,7 +37,7 @@ from sagacity.model.unit import (
     WorkerInfo,
 )
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
-from sagacity.store import callers, claims, inbox, logreads, reads
+from sagacity.store import callers, claims, gauges, inbox, logreads, reads
 from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow, Served
 from sagacity.store.desk import Answer, PortableOffice, Work
 from sagacity.store.rows import Scope
@@ -215,6 +216,9 @@ class PortableStore(PortableOffice):
 
     async def counts(self, *, definition: str | None = None) -> dict[Status, int]:
         return await self._snapshot(lambda conn: reads.counts(conn, self._scope, definition=definition))
+
+    async def gauges(self) -> Gauges:
+        return await self._snapshot(lambda conn: gauges.gauges(conn, self._scope, now=self._instant(conn)))
 
     async def statuses(self, sagas: Sequence[UUID]) -> dict[UUID, SagaSummary]:
         return await self._snapshot(lambda conn: reads.statuses(conn, self._scope, sagas))

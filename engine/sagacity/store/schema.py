@@ -153,6 +153,7 @@ _index("saga_owner", saga, "owner", where=saga.c.owner.is_not(None))
 _index("saga_rolls_back", saga, "rolls_back", where=saga.c.rolls_back.is_not(None))
 _index("saga_queued", saga, "id", where=QUEUED)
 _index("saga_open", saga, "status", "id", where=OPEN_MATTERS)
+_index("saga_paused", saga, "status", "id", where=saga.c.paused)
 
 log = Table(
     "log",

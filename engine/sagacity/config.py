@@ -68,6 +68,15 @@ class Settings(BaseSettings):
     anchor_strict: bool = Field(
         default=True, description="a worker whose store is behind its newest anchor does not go on"
     )
+    metrics: str | None = Field(
+        default=None,
+        description="port of a worker's own `/metrics`, `/health` and `/ready`, e.g. `9100`; for this "
+        "machine only, unless it says `0.0.0.0:9100`",
+    )
+    traces: bool = Field(
+        default=False,
+        description="a worker draws OpenTelemetry spans, through the provider that its process has set up",
+    )
     actor: str | None = Field(default=None, max_length=200, description="who acts; stands in the log")
     web_url: str | None = Field(
         default=None,

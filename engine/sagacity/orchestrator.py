@@ -32,6 +32,7 @@ from sagacity.runtime.worker import Worker
 from sagacity.store.base import Receipt, Store
 from sagacity.store.open import open_store
 from sagacity.store.patient import patient
+from sagacity.telemetry.otel import caller_trace
 
 _MANY = 200
 
@@ -164,7 +165,8 @@ class Orchestrator(Looking):
         if key is None:
             key = str(getattr(model, flow.key_field)) if flow.key_field else str(saga)
         _storable(key, actor)
-        return start_message(flow, saga=saga, key=key, data=data, now=self._clock.now(), actor=actor)
+        now, trace = self._clock.now(), caller_trace()
+        return start_message(flow, saga=saga, key=key, data=data, now=now, actor=actor, trace=trace)
 
     async def start(
         self,

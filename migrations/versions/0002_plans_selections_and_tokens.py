@@ -45,7 +45,7 @@ def upgrade() -> None:
     _selection()
     _token()
     _index("log_act", "log", "at", "chain", "position", where=sa.text("kind IN ('act', 'act_refused')"))
-    _index("saga_paused", "saga", "status", "id", where=sa.column("paused", sa.Boolean))
+    _index("saga_paused", "saga", "status", "id", where=sa.column("paused", sa.Boolean).is_(True))
 
 
 def downgrade() -> None:

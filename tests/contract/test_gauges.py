@@ -50,9 +50,7 @@ async def test_gauges_by_status_are_the_exact_counts_wherever_a_saga_stands(
     await store.ring_sagas([rung.id])
     for due in (None, NOON + HOUR, NOON - HOUR):
         await desk.send(asleep(await desk.begin(), until=due))
-    queued = first(
-        record(status=Status.WAITING, waits_for=WaitsFor.LOCK), admit=(lock("a:1"),), release=True
-    )
+    queued = first(record(status=Status.WAITING, waits_for=WaitsFor.LOCK), admit=(lock("a:1"),), release=True)
     await desk.send(queued)
     await store.put([start_message("k")])
 

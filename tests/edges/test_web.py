@@ -332,7 +332,7 @@ async def test_a_database_that_cannot_be_reached_is_503_with_retry_after(
         raise StoreUnavailable("the database cannot be reached: no route")
 
     with monkeypatch.context() as patched:
-        for name in ("now", "counts", "sagas", "put"):
+        for name in ("check", "counts", "sagas", "put"):
             patched.setattr(api.sagas.store, name, gone)
         answers = [
             await api.get("/ready"),

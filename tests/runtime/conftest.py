@@ -27,6 +27,7 @@ from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.worker import Worker
 from sagacity.store import migrate
 from sagacity.store.private import PrivatePostgres
+from sagacity.telemetry.watching import Meter, Tracer
 from sagacity.testing import running
 from tests.runtime.outside import Town, services
 
@@ -120,6 +121,8 @@ class House:
         *,
         listeners: tuple[Listener, ...] = (),
         anchoring: Anchoring | None = None,
+        meter: Meter | None = None,
+        tracer: Tracer | None = None,
         **settings: Any,
     ) -> Worker:
         """A worker on `app`'s store, not run yet."""
@@ -133,6 +136,8 @@ class House:
             listeners=listeners,
             externals=services(self.town),
             anchoring=anchoring,
+            meter=meter,
+            tracer=tracer,
             clock=self._clock,
         )
 

@@ -70,6 +70,12 @@ async def worker(
         float | None,
         typer.Option("--grace", metavar="SECONDS", min=0, help="Time to end cleanly after SIGTERM."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics", metavar="PORT", help="Serve this worker's metrics, health and readiness there."
+        ),
+    ] = None,
     tied: Annotated[
         bool, typer.Option("--until-stdin-closes", hidden=True, help="End when standard input does.")
     ] = False,
@@ -80,7 +86,7 @@ async def worker(
     from sagacity.cli.projects import serving
     from sagacity.cli.working import told_to_stop, work
 
-    settings = call.settings
+    settings = call.settings if metrics is None else call.settings.model_copy(update={"metrics": metrics})
     call.tell_on_stderr()
     project = serving(*(modules or ()))
     async with call.orchestrator(project, makes=True) as sagas:

@@ -19,6 +19,8 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.worker import Worker
 from sagacity.telemetry import on_notice, tell
+from sagacity.telemetry.otel import OtelTracer
+from sagacity.telemetry.watching import Meter
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def told_to_stop(*, tied: bool = False) -> Iterator[asyncio.Event]:
             loop.remove_reader(stdin)
 
 
-def worker_for(sagas: Orchestrator, settings: Settings) -> Worker:
+def worker_for(sagas: Orchestrator, settings: Settings, *, meter: Meter | None = None) -> Worker:
     """A worker for `sagas`, set up as `settings` say."""
     return Worker(
         sagas.store,
@@ -61,6 +63,8 @@ def worker_for(sagas: Orchestrator, settings: Settings) -> Worker:
         ),
         listeners=(on_notice, *sagas.project.listeners),
         anchoring=worker_anchoring(sagas.store, settings),
+        meter=meter,
+        tracer=OtelTracer() if settings.traces else None,
     )
 
 
@@ -82,7 +86,20 @@ async def work(
         Whatever ends the worker by itself (a lost history, a database that is gone for good).
     """
     _collect_seldom()
-    worker = sagas.worker = worker_for(sagas, settings)
+    if settings.metrics is None:
+        await _work(sagas, worker_for(sagas, settings), settings, stop, grace)
+        return
+    from sagacity.cli.watched import watched
+
+    with watched(settings.metrics, lambda meter: worker_for(sagas, settings, meter=meter)) as (worker, url):
+        tell("worker.watched", url=url)
+        await _work(sagas, worker, settings, stop, grace)
+
+
+async def _work(
+    sagas: Orchestrator, worker: Worker, settings: Settings, stop: asyncio.Event, grace: timedelta | None
+) -> None:
+    sagas.worker = worker
     running = asyncio.create_task(worker.run())
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(worker.ready.wait())

@@ -12,7 +12,7 @@ from sagacity.decide.outcomes import request_hash
 from sagacity.definition.table import Facts
 from sagacity.errors import InputError
 from sagacity.model import lines as L
-from sagacity.model.canonical import Json, canonical, loaded, storable
+from sagacity.model.canonical import NULL, Json, canonical, loaded, storable
 from sagacity.model.record import Effect, Held, Lock, Restore
 from sagacity.model.unit import Message
 
@@ -21,9 +21,16 @@ _RESTORES: TypeAdapter[tuple[Restore, ...]] = TypeAdapter(tuple[Restore, ...])
 
 
 def start_message(
-    scope_flow: Any, *, saga: UUID, key: str, data: Json, now: datetime, actor: str | None = None
+    scope_flow: Any,
+    *,
+    saga: UUID,
+    key: str,
+    data: Json,
+    now: datetime,
+    actor: str | None = None,
+    trace: str | None = None,
 ) -> Message:
-    """The inbox row that starts a saga of this flow."""
+    """The inbox row that starts a saga of this flow. `trace`: the caller's `traceparent`, if it has one."""
     return Message(
         id=saga,
         kind="start",
@@ -33,6 +40,7 @@ def start_message(
         key=key,
         request_hash=request_hash(scope_flow.name, data),
         data=data,
+        payload=NULL if trace is None else canonical({"trace": trace}),
         actor=actor,
         arrived_at=now,
     )
@@ -55,6 +63,7 @@ def begin(scope: Scope, message: Message, *, now: datetime) -> Draft:
         rolls_back=_uuid(payload.get("rolls_back")),
         effects=_EFFECTS.validate_python(payload.get("effects", ())),
         restores=_RESTORES.validate_python(payload.get("restores", ())),
+        trace=payload.get("trace"),
         at=now,
     )
     return Draft.first(scope, message.saga, started)

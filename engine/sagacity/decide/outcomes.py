@@ -151,6 +151,7 @@ def _spawn(draft: Draft, step: Step, visit: int, outcome: O.Completed, now: date
     inputs = value if isinstance(value, list) else [value]
     key = draft.scope.key(record.id, step.name, visit)
     children = tuple(derived_id(key, n) for n in range(len(inputs)))
+    traced = {"trace": record.trace} if record.trace else {}
     draft.add(L.Spawned(step=step.name, visit=visit, key=key, children=children, at=now))
     for n, (id, content) in enumerate(zip(children, inputs, strict=True)):
         data = canonical(content)
@@ -164,7 +165,7 @@ def _spawn(draft: Draft, step: Step, visit: int, outcome: O.Completed, now: date
                 key=f"{record.id}:{step.name}:{visit}:{n}",
                 request_hash=request_hash(child.name, data),
                 data=data,
-                payload=canonical({"parent": str(record.id), "parent_step": step.name}),
+                payload=canonical({"parent": str(record.id), "parent_step": step.name} | traced),
                 arrived_at=now,
             )
         )

@@ -64,6 +64,7 @@ def begun(saga: UUID, line: L.Line) -> Record:
         rolls_back=line.rolls_back,
         effects=line.effects,
         restores=line.restores,
+        trace=line.trace,
         backward=backward,
         visits={},
         results={},

@@ -33,7 +33,10 @@ LockReleased = by_hand.LockReleased
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Line):
-    """A saga came into being. `effects` and `restores` are set only for a rollback after commit."""
+    """A saga came into being. `effects` and `restores` are set only for a rollback after commit.
+
+    `trace`: the W3C `traceparent` that all its work stands below, where it is traced.
+    """
 
     kind: ClassVar[str] = "started"
     definition: str
@@ -48,6 +51,7 @@ class Started(Line):
     rolls_back: UUID | None = None
     effects: tuple[Effect, ...] = ()
     restores: tuple[Restore, ...] = ()
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

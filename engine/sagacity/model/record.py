@@ -256,6 +256,7 @@ class Record:
         restarts: how often it was rolled back to the start as a deadlock's victim.
         interrupted: how often in a row a worker fell silent with it in hand, with no answer in between.
         restores: only for a rollback after commit: what to bring back.
+        trace: the W3C `traceparent` that its work stands below; whoever resumes it goes on there.
         adopter, adopter_step: a saga that is told of its end like a parent, although it did not start it.
         due_at: when something moves it by itself; None if nothing will.
         paused: an operator stopped it: it begins nothing until it is resumed.
@@ -303,6 +304,7 @@ class Record:
     released: tuple[Lock, ...] = ()
     acked: dict[str, int] = field(default_factory=dict)
     glass: tuple[Glass, ...] = ()
+    trace: str | None = None
 
     @property
     def locked(self) -> bool:

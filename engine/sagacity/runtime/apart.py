@@ -16,6 +16,7 @@ from sagacity.model.unit import BatchRefused, ChainHead, HeadMoved, OutcomeUnkno
 from sagacity.runtime.committer import Ack, Lost, fenced, next_holders
 from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy, Store
 from sagacity.telemetry import tell
+from sagacity.telemetry.watching import Meter
 
 Registry = Mapping[str, type[Participant]]
 Compose = Callable[[Mapping[str, RowImages]], Unit]
@@ -32,8 +33,10 @@ class Apart:
         clock: Clock,
         chains: int,
         freed: Callable[[set[UUID]], None],
+        meter: Meter | None = None,
     ) -> None:
         self._store = store
+        self._meter = meter
         self._worker = worker
         self._clock = clock
         self._slots = asyncio.Semaphore(chains)
@@ -71,6 +74,7 @@ class Apart:
         self, head: ChainHead, saga: UUID, rows: Sequence[OwnRow], compose: Compose
     ) -> tuple[Ack, ChainHead]:
         made: list[Unit] = []
+        since = 0.0 if self._meter is None else self._clock.monotonic()
 
         def composed(images: Mapping[str, RowImages]) -> Unit:
             made.append(compose(images))
@@ -90,6 +94,8 @@ class Apart:
                 written = Written(arrivals={}, objects={})
             except HeadMoved:
                 raise StoreUnavailable(f"chain {head.id} was taken over: the lease had run out") from None
+            if self._meter is not None:
+                self._meter.written(made[-1:], self._clock.monotonic() - since)
             woken = next_holders(made[-1], written.objects) - {saga}
             if woken:
                 self._freed(woken)

@@ -29,6 +29,7 @@ from sagacity.model.unit import (
     holders,
 )
 from sagacity.store.base import Store
+from sagacity.telemetry.watching import Meter
 
 
 class Lost(Exception):
@@ -70,8 +71,10 @@ class Committer:
         clock: Clock,
         batch: int,
         freed: Callable[[set[UUID]], None],
+        meter: Meter | None = None,
     ) -> None:
         self._store = store
+        self._meter = meter
         self._worker = worker
         self.head = head
         self._clock = clock
@@ -143,6 +146,7 @@ class Committer:
         return taken
 
     async def _write(self, members: list[_Member]) -> None:
+        since = 0.0 if self._meter is None else self._clock.monotonic()
         while members:
             try:
                 batch = self._chained(members)
@@ -171,6 +175,8 @@ class Committer:
                 return
             self.head = batch.new_head
             self._acknowledge(members, written)
+            if self._meter is not None:
+                self._meter.written(batch.units, self._clock.monotonic() - since)
             return
 
     def _chained(self, members: list[_Member]) -> Batch:

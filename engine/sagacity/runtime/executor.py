@@ -7,12 +7,14 @@ through; the function's own exceptions only tell why.
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
 
+from sagacity.clock import SystemClock
 from sagacity.decide.draft import RunStep, RunUndo
 from sagacity.definition.external import External
 from sagacity.definition.facts import Facts
@@ -24,6 +26,7 @@ from sagacity.model.canonical import NULL, Json, canonical, storable
 from sagacity.model.outcome import Completed, Failed, Outcome, Unknown, Waiting
 from sagacity.model.record import Lane, Record
 from sagacity.runtime.doors import Door, Passage
+from sagacity.telemetry.watching import Watching
 
 Registry = Mapping[str, Any]
 
@@ -35,14 +38,22 @@ class Executor:
         externals: the process's instances by name.
         participants: participant classes by type.
         threads: for plain functions.
+        watching: who is told of attempts.
     """
 
     def __init__(
-        self, *, externals: Mapping[str, External], participants: Registry, lane: Lane, threads: int
+        self,
+        *,
+        externals: Mapping[str, External],
+        participants: Registry,
+        lane: Lane,
+        threads: int,
+        watching: Watching | None = None,
     ) -> None:
         self._externals = externals
         self._participants = participants
         self._lane = lane
+        self._watching = watching or Watching(clock=SystemClock())
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="step")
 
     def close(self) -> None:
@@ -74,7 +85,9 @@ class Executor:
             value = await self._call(step.function, named, is_async=step.is_async, timeout=step.timeout)
             return Completed(result=_result(step.result, value, step.child is not None), staged=stage.staged)
 
-        return await _judged(act, passage)
+        with self._watching.attempt(record, step=step.name, attempt=run.attempt) as attempt:
+            attempt.outcome = await _judged(act, passage)
+        return attempt.outcome
 
     async def undo(self, flow: Flow, run: RunUndo, record: Record, passage: Passage) -> Outcome:
         """One attempt of a compensation."""
@@ -94,7 +107,9 @@ class Executor:
                 )
             return Completed(result=canonical(value))
 
-        return await _judged(act, passage)
+        with self._watching.attempt(record, step=effect.step, attempt=run.attempt, undo=True) as attempt:
+            attempt.outcome = await _judged(act, passage)
+        return attempt.outcome
 
     def _undo_params(
         self, flow: Flow, run: RunUndo, record: Record, passage: Passage, result: Json | None
@@ -130,7 +145,8 @@ class Executor:
             if is_async:
                 return await function(**named)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, lambda: function(**named))
+            inside = copy_context()  # what the step's own code logs and calls there is of this attempt too
+            return await loop.run_in_executor(self._threads, lambda: inside.run(function, **named))
 
 
 async def _judged(act: Callable[[], Any], passage: Passage) -> Outcome:

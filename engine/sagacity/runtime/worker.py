@@ -38,10 +38,12 @@ from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.short import Short, roll_back
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
+from sagacity.runtime.traced import begun, resumed, spanned
 from sagacity.runtime.versions import check_definitions, tell_unserved
 from sagacity.runtime.watch import is_over
 from sagacity.store.base import Store
 from sagacity.telemetry import tell, traced
+from sagacity.telemetry.watching import Meter, Span, Tracer, Watching
 
 _SWEEPS_PER_LOOK = 10
 """Where no flow takes late locks: sweeps between two looks at all queues."""
@@ -58,6 +60,7 @@ class Worker:
         listeners: told of ends; giving any switches notices on.
         externals: instances to use instead of connecting (tests).
         anchoring: sends signed heads away, and refuses a store that is behind them.
+        meter, tracer: told of what is done; without them that costs nothing.
         clock, ids: ports.
     """
 
@@ -71,6 +74,8 @@ class Worker:
         listeners: Sequence[Listener] = (),
         externals: Mapping[str, External] | None = None,
         anchoring: Anchoring | None = None,
+        meter: Meter | None = None,
+        tracer: Tracer | None = None,
         clock: Clock | None = None,
         ids: IdSource = new_id,
     ) -> None:
@@ -92,6 +97,7 @@ class Worker:
         self._unserved: set[tuple[str, int]] = set()
         self._given = externals
         self._anchoring = anchoring
+        self._meter, self._tracer = meter, tracer
         self._participants = participants
         self._stopping, self._drained, self._work = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._freed: set[UUID] = set()
@@ -114,6 +120,11 @@ class Worker:
     def stopping(self) -> bool:
         """No new step is begun."""
         return self._stopping.is_set()
+
+    @property
+    def lease_holds(self) -> bool:
+        """It is entered, and nobody may take its sagas over yet."""
+        return self.ready.is_set() and self._lease.holds
 
     @property
     def active(self) -> int:
@@ -187,6 +198,7 @@ class Worker:
             clock=self.clock,
             batch=self.settings.batch,
             freed=self._ring_later,
+            meter=self._meter,
         )
         self.apart = Apart(
             self.store,
@@ -194,12 +206,14 @@ class Worker:
             clock=self.clock,
             chains=self.settings.own_chains,
             freed=self._ring_later,
+            meter=self._meter,
         )
         self.executor = Executor(
             externals=made,
             participants=self._participants,
             lane=Lane(self.store.lane),
             threads=self.settings.threads,
+            watching=Watching(clock=self.clock, meter=self._meter, tracer=self._tracer),
         )
 
     async def _serve(self) -> None:
@@ -360,8 +374,9 @@ class Worker:
 
     def _begin(self, message: Message, mail: Sequence[Message]) -> None:
         scope = self._scopes[message.definition or ""]
+        message, span = begun(self._tracer, message)
         drive = Drive.of_start(self, scope, message, through_inbox=True, mail=mail)
-        self._drive(message.saga, drive)
+        self._drive(message.saga, drive, span)
 
     async def start(self, message: Message) -> None:
         """Start a saga in this very process, without the way through the inbox; return when it is durable.
@@ -371,8 +386,9 @@ class Worker:
         """
         if self.stopping or message.definition not in self._scopes:
             raise StoreUnavailable("this worker takes no starts")
-        drive = Drive.of_start(self, self._scopes[message.definition], message, through_inbox=False)
-        self._drive(message.saga, drive)
+        message, span = begun(self._tracer, message)
+        drive = Drive.of_start(self, self._scopes[message.definition or ""], message, through_inbox=False)
+        self._drive(message.saga, drive, span)
         await asyncio.wait([drive.durable])
         if drive.durable.cancelled():
             raise StoreUnavailable("this worker ended before the start was stored")
@@ -385,13 +401,14 @@ class Worker:
         record = claimed.record
         scope = self._scopes[record.definition]
         if record.status is Status.COMMITTED and any(m.kind == "rollback" for m in claimed.mail):
-            self._drive(record.id, Short(self, scope, claimed, roll_back))
+            self._drive(record.id, Short(self, scope, claimed, roll_back), None)
         else:
-            self._drive(record.id, Drive.of_claimed(self, scope, claimed))
+            self._drive(record.id, Drive.of_claimed(self, scope, claimed), resumed(self._tracer, record))
 
-    def _drive(self, saga: UUID, drive: Drive | Short) -> None:
+    def _drive(self, saga: UUID, drive: Drive | Short, span: Span | None) -> None:
         # Claimed again while the drive that has just let go of it is still winding up: one after the other.
-        task = asyncio.create_task(self._guarded(saga, drive, self._drives.get(saga)), name=f"saga {saga}")
+        guarded = self._guarded(saga, drive, self._drives.get(saga))
+        task = asyncio.create_task(spanned(span, drive, guarded), name=f"saga {saga}")
         self._drives[saga] = task
         task.add_done_callback(lambda done: self._done(saga, done))
 

@@ -127,6 +127,13 @@ class Store(Office, Protocol):
     def beside(self, lane: str) -> "Store":
         """This store's view of another lane, on the same connections; it ends when this one is closed."""
 
+    async def check(self) -> None:
+        """Whether it can be used right now: it answers, and its schema is what this version needs.
+
+        Raises:
+            StoreUnavailable, SchemaBehind, SchemaAhead: it cannot.
+        """
+
     async def now(self) -> datetime:
         """The database's instant."""
 

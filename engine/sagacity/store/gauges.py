@@ -24,7 +24,17 @@ _SAGA = schema.saga
 _SOME = 500
 """Of a long row of what waits, so many are asked how long: the age is then at least that."""
 _RUNNING = _SAGA.c.status == schema.text_constant(Status.RUNNING)
+# Each status by name, so that SQLite takes the index that leads with it.
+_OPEN = and_(
+    schema.OPEN_MATTERS,
+    _SAGA.c.status.in_(
+        [schema.text_constant(s) for s in Status if s not in {Status.COMMITTED, Status.RUNNING}]
+    ),
+)
 _DUE = and_(schema.FREE, _SAGA.c.wake_at.is_not(None), ~_SAGA.c.paused)
+
+# An expression, so that no planner walks the index of a definition through all its history.
+_NAME: ColumnElement[str] = func.coalesce(_SAGA.c.definition, "").label("name")
 
 Counts = Counter[tuple[str, Status]]
 
@@ -51,19 +61,18 @@ def _number() -> Select[Any]:
 def _sagas(conn: Connection, scope: Scope, at: datetime) -> Counts:
     """All by definition, less what is open, is what ended well; starts are counted where they lie."""
     found: Counts = Counter()
-    by_status = select(_SAGA.c.definition, _SAGA.c.status, func.count()).group_by(
-        _SAGA.c.definition, _SAGA.c.status
-    )
-    for definition, status, number in conn.execute(by_status.where(scope.of(_SAGA), schema.OPEN_MATTERS)):
+    by_status = select(_NAME, _SAGA.c.status, func.count()).group_by(_NAME, _SAGA.c.status)
+    for definition, status, number in conn.execute(by_status.where(scope.of(_SAGA), _OPEN)):
         found[definition, Status(status)] += number
-    by_definition = select(_SAGA.c.definition, func.count()).group_by(_SAGA.c.definition)
+    few = select(_NAME, func.count()).group_by(_NAME)
     for where in _at_work(at):
-        for definition, number in conn.execute(by_definition.where(scope.of(_SAGA), _RUNNING, where)):
+        for definition, number in conn.execute(few.where(scope.of(_SAGA), _RUNNING, where)):
             found[definition, Status.RUNNING] += number
     open_: Counter[str] = Counter()
     for (definition, _), number in found.items():
         open_[definition] += number
-    for definition, number in conn.execute(by_definition.where(scope.of(_SAGA))):
+    all_ = select(_SAGA.c.definition, func.count()).group_by(_SAGA.c.definition)
+    for definition, number in conn.execute(all_.where(scope.of(_SAGA))):
         found[definition, Status.COMMITTED] += number - open_[definition]
     starts = select(_INBOX.c.definition, func.count()).group_by(_INBOX.c.definition)
     for definition, number in conn.execute(starts.where(scope.of(_INBOX), schema.IS_START, schema.UNREAD)):
@@ -78,7 +87,7 @@ def _at_work(at: datetime) -> tuple[ColumnElement[bool], ...]:
     """
     due = and_(_DUE, _SAGA.c.wake_at <= at)
     rung = and_(schema.RUNG, ~_SAGA.c.paused, or_(_SAGA.c.wake_at.is_(None), _SAGA.c.wake_at > at))
-    return _SAGA.c.owner.is_not(None), due, rung, and_(schema.FREE, _SAGA.c.paused)
+    return _SAGA.c.owner.is_not(None), due, rung, and_(schema.FREE, schema.PAUSED)
 
 
 def _runnable_since(conn: Connection, scope: Scope, at: datetime) -> datetime | None:

@@ -37,7 +37,7 @@ from sagacity.model.unit import (
     WorkerInfo,
 )
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
-from sagacity.store import callers, claims, gauges, inbox, logreads, reads
+from sagacity.store import callers, claims, gauges, inbox, logreads, migrate, reads
 from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow, Served
 from sagacity.store.desk import Answer, PortableOffice, Work
 from sagacity.store.rows import Scope
@@ -72,6 +72,9 @@ class PortableStore(PortableOffice):
         other._scope = Scope(self.tenant, lane)
         other._hinting = set()
         return other
+
+    async def check(self) -> None:
+        await self._read(migrate.check)
 
     # --- the inbox ----------------------------------------------------------------------------------
 

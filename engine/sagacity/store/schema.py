@@ -146,6 +146,8 @@ OPEN_MATTERS = saga.c.status.not_in([text_constant(Status.COMMITTED), text_const
 """Neither in full swing nor well ended: what operators look for."""
 QUEUED = saga.c.waits_for == text_constant(WaitsFor.LOCK)
 """It stands in a lock's queue."""
+PAUSED = saga.c.paused.is_(True)
+"""An operator let it stand; in these letters, for SQLite's planner goes by them."""
 
 _index("saga_due", saga, "wake_at", where=and_(FREE, saga.c.wake_at.is_not(None)))
 _index("saga_rung", saga, "id", where=RUNG)
@@ -153,7 +155,7 @@ _index("saga_owner", saga, "owner", where=saga.c.owner.is_not(None))
 _index("saga_rolls_back", saga, "rolls_back", where=saga.c.rolls_back.is_not(None))
 _index("saga_queued", saga, "id", where=QUEUED)
 _index("saga_open", saga, "status", "id", where=OPEN_MATTERS)
-_index("saga_paused", saga, "status", "id", where=saga.c.paused)
+_index("saga_paused", saga, "status", "id", where=PAUSED)
 
 log = Table(
     "log",

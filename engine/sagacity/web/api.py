@@ -20,6 +20,7 @@ from sagacity.web.looks import looks, state_of_health
 from sagacity.web.rehearsals import rehearsals
 from sagacity.web.roles import ROLES
 from sagacity.web.signing import signing
+from sagacity.web.watched import metrics
 
 
 def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = None) -> FastAPI:
@@ -50,6 +51,7 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
     app.include_router(state_of_health(orchestrator))
     app.include_router(signing(orchestrator, settings, sessions))
     app.include_router(console(orchestrator))
+    app.include_router(metrics(orchestrator))
     app.add_middleware(
         Gate,
         settings=settings,

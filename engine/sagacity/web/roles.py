@@ -21,6 +21,7 @@ API: Mapping[str, Role | None] = {
     "GET /ready": OPEN,
     "GET /v1/health": OPEN,
     "GET /v1/ready": OPEN,
+    "GET /metrics": _V,
     "GET /v1/openapi.json": _V,
     "GET /v1/whoami": _V,
     "GET /v1/sagas": _V,

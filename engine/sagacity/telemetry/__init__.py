@@ -2,7 +2,8 @@
 
 The library only ever *tells* (through the standard `logging`, whose owner is the user's
 application); only our own entry points decide where that goes, by `set_up`. So importing
-Sagacity never changes a host's logging.
+Sagacity never changes a host's logging. A line that is logged while a step runs says of which saga, step and
+attempt it is.
 """
 
 import json
@@ -15,6 +16,9 @@ from types import MappingProxyType
 from typing import Any, Literal, TextIO
 
 from sagacity.model.unit import Notice
+from sagacity.telemetry.doing import DOING, traceparent
+
+__all__ = ["EVENTS", "LOGGER", "REHEARSING", "on_notice", "set_up", "tell", "traced", "traceparent"]
 
 LOGGER = "sagacity"
 
@@ -33,6 +37,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "anchor.failed": "an anchor could not be sent; the next round sends it",
         "history.lost": "the store is behind its newest anchor, and was told to go on all the same",
         "worker.started": "a worker claims sagas from now on",
+        "worker.watched": "a worker's metrics, health and readiness are served",
         "worker.stopping": "a worker was told to end: no new claims",
         "worker.stopped": "a worker ended; nothing is in flight",
         "worker.left_behind": "something did not end when it was told to; it is fenced and left behind",
@@ -132,9 +137,16 @@ def _described() -> list[Any]:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _of_attempt,
         _spread,
         structlog.processors.format_exc_info,
     ]
+
+
+def _of_attempt(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Whatever is logged by a step's own code says whose it is: saga, step and attempt."""
+    doing = DOING.get()
+    return event if doing is None else {**doing.fields, **event}
 
 
 def _spread(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:

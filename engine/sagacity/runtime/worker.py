@@ -95,16 +95,14 @@ class Worker:
         self._relay = Relay(store, self._listeners)
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._unserved: set[tuple[str, int]] = set()
-        self._given = externals
-        self._anchoring = anchoring
+        self._given, self._anchoring = externals, anchoring
         self._meter, self._tracer = meter, tracer
         self._participants = participants
         self._stopping, self._drained, self._work = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._freed: set[UUID] = set()
         self._drives: dict[UUID, asyncio.Task[None]] = {}
         self._owed = Owed(store, self.id, self._drives)
-        self._unrung = False
-        self._left_over = False
+        self._unrung = self._left_over = False
         self._failure: BaseException | None = None
 
     def _scope(self, flow: Flow, participants: Mapping[str, Any]) -> Scope:

@@ -63,7 +63,7 @@ class OtelTracer:
 
     def saga(self, *, definition: str, saga: str, key: str, trace: str | None, resumed: bool) -> "OtelSpan":
         """See `Tracer`."""
-        attributes = {
+        attributes: dict[str, Any] = {
             "sagacity.saga": saga,
             "sagacity.definition": definition,
             "sagacity.key": key,

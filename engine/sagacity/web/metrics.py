@@ -6,6 +6,7 @@ is never counted.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -40,7 +41,7 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        made = {"registry": self.registry, "namespace": "sagacity"}
+        made: Any = {"registry": self.registry, "namespace": "sagacity"}
         self._batches = Histogram(
             "batch_units", "Units (moves of one saga each) in one durable write.", buckets=_BATCH, **made
         )
@@ -78,7 +79,7 @@ class WorkerMetrics:
 
     def watch(self, *, in_hand: Callable[[], int], lease_holds: Callable[[], bool]) -> None:
         """Show also what a worker is asked for when somebody looks. Call it once."""
-        made = {"registry": self.registry, "namespace": "sagacity"}
+        made: Any = {"registry": self.registry, "namespace": "sagacity"}
         Gauge("sagas_in_hand", "Sagas that this worker runs right now.", **made).set_function(in_hand)
         lease = Gauge("lease_holds", "1 while this worker's lease holds, else 0: others take over.", **made)
         lease.set_function(lambda: float(lease_holds()))

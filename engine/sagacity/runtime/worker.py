@@ -79,8 +79,7 @@ class Worker:
         clock: Clock | None = None,
         ids: IdSource = new_id,
     ) -> None:
-        self.id = ids()
-        self.store = store
+        self.id, self.store = ids(), store
         self.settings = settings or WorkerSettings()
         self.clock = clock or SystemClock()
         self.time = Timekeeper(store, self.clock)

@@ -9,7 +9,11 @@
     │   └── UnknownDefinition
     ├── Conflict               somebody was there first, or the request does not fit the present state
     │   ├── KeyTaken
-    │   └── RefusedAct
+    │   ├── RefusedAct
+    │   ├── StalePlan          what a plan names has moved since
+    │   └── PlanClosed         a plan that was applied, rejected, or ran out of time
+    ├── NotConfirmed           a reason, a typed confirmation or a second person is still missing
+    ├── Forbidden              the actor's roles do not reach so far
     ├── StoreError             the database
     │   ├── StoreUnavailable
     │   ├── SchemaBehind
@@ -116,6 +120,43 @@ class KeyTaken(Conflict):
 
 class RefusedAct(Conflict):
     """An operator's act does not fit the saga's status; the message names what is allowed."""
+
+
+class StalePlan(Conflict):
+    """Sagas of a plan stand elsewhere than when it was made. Nothing was done: make a new plan.
+
+    Attributes:
+        moved: one sentence for each saga that moved.
+    """
+
+    def __init__(self, plan: UUID, moved: Sequence[str]) -> None:
+        shown = "; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else "")
+        super().__init__(f"plan {plan} is stale, nothing was done: {shown}. Make a new plan.")
+        self.plan = plan
+        self.moved = tuple(moved)
+
+
+class PlanClosed(Conflict):
+    """The plan was applied, rejected, or its time ran out; the message says which. Make a new plan."""
+
+
+class NotConfirmed(SagacityError):
+    """Something that the plan's tier asks for is still missing. Nothing was changed; call again with it.
+
+    Attributes:
+        missing: `reason`, `confirmation` and `approval`, as far as they are missing.
+        confirmation: what is to be typed, where that is asked for.
+    """
+
+    def __init__(self, plan: UUID, missing: Sequence[str], message: str, *, confirmation: str | None) -> None:
+        super().__init__(message)
+        self.plan = plan
+        self.missing = tuple(missing)
+        self.confirmation = confirmation
+
+
+class Forbidden(SagacityError):
+    """The actor may not do this: the message names the role, and where it would have to hold."""
 
 
 class StoreError(SagacityError):

@@ -20,10 +20,10 @@ from sagacity.definition.registry import declared
 from sagacity.errors import InputError, KeyTaken, RefusedAct, SagacityError, UnknownDefinition
 from sagacity.handle import Handle
 from sagacity.ids import IdSource, new_id
-from sagacity.looking import Looking
 from sagacity.model.canonical import NULL, Json, canonical
 from sagacity.model.record import Lane
 from sagacity.model.unit import Message, MessageKind
+from sagacity.operating.facade import Operating
 from sagacity.runtime.erasing import erase
 from sagacity.runtime.intake import Intake
 from sagacity.runtime.rollbacks import rollback_id
@@ -37,7 +37,7 @@ from sagacity.telemetry.otel import caller_trace
 _MANY = 200
 
 
-class Orchestrator(Looking):
+class Orchestrator(Operating):
     """See the module. Use as `async with await Orchestrator.open(url) as app`.
 
     Attributes:

@@ -5,7 +5,7 @@ A plan names exactly what it will touch; nothing that is not in it is touched wh
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 from uuid import UUID
@@ -48,6 +48,11 @@ REASON_FROM = 8
 """Characters a reason must at least have."""
 BULK_FROM = 20
 """More sagas than this in one plan are a bulk."""
+PLAN_FOR = timedelta(minutes=15)
+"""How long a plan can be applied."""
+SELECTION_UPTO = 10_000
+"""Sagas that one selection, and so one plan, may name."""
+TOP_TIER = 3
 
 
 class Role(StrEnum):
@@ -237,3 +242,73 @@ class ActLine:
     data: Json | None
     chain: int
     position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionItem:
+    """One thing that nothing will move by itself, or that somebody should know of.
+
+    Attributes:
+        saga: None for what is about a plan alone.
+        since: since when it stands like this.
+        detail: one sentence.
+    """
+
+    saga: UUID | None
+    definition: str
+    key: str
+    since: datetime
+    detail: str
+    plan: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionGroup:
+    """Items that look alike: the same kind, definition, state and error (digits and ids aside).
+
+    Attributes:
+        kind: see `decide/attention.py`.
+        fingerprint: a short text that is the same for all of them, and stays the same.
+        what: one sentence about all of them.
+        count: how many; at least so many where `exact` is False.
+        first_seen, last_seen: when the oldest, and when the newest came to stand like this.
+        items: the oldest, at most 20.
+    """
+
+    kind: str
+    fingerprint: str
+    definition: str
+    version: int | None
+    state: str
+    what: str
+    count: int
+    exact: bool
+    first_seen: datetime
+    last_seen: datetime
+    items: tuple[AttentionItem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One link of the chain that a saga waits for: `text` says what it waits for, in one sentence.
+
+    Attributes:
+        object: the participant whose lock the one before waits for; None for the first.
+    """
+
+    saga: UUID
+    definition: str
+    key: str
+    object: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class May:
+    """Whether somebody may do something to a saga. `refusal` None: they may; `asked`: what it takes."""
+
+    verb: Verb
+    saga: UUID
+    tier: int
+    refusal: str | None
+    asked: tuple[str, ...]

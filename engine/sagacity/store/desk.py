@@ -6,15 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, select
 from sqlalchemy.exc import IntegrityError
 
+from sagacity.decide.attention import Limits
 from sagacity.errors import StoreError
 from sagacity.model.operating import ActLine, Plan, PlanStatus, Selection, Token
 from sagacity.model.unit import Message
-from sagacity.store import plans, tokens
+from sagacity.model.views import SagaSummary
+from sagacity.store import finding, plans, tokens
+from sagacity.store import matters as looked
+from sagacity.store.base import SagaRow
 from sagacity.store.claims import Now
-from sagacity.store.office import ActsFilter, LockBoard, Moved, PlanFilter
+from sagacity.store.office import ActsFilter, LockBoard, Matters, Moved, PlanFilter, Term
 from sagacity.store.rows import Scope
 
 Answer = TypeVar("Answer")
@@ -113,6 +117,24 @@ class PortableOffice(Ground):
 
     async def acts_of(self, sagas: Sequence[UUID]) -> list[ActLine]:
         return await self._read(lambda conn: plans.acts_of(conn, self._scope, sagas))
+
+    async def sagas_by_id(self, sagas: Sequence[UUID]) -> dict[UUID, SagaRow]:
+        return await self._snapshot(lambda conn: finding.by_id(conn, self._scope, sagas))
+
+    async def search(
+        self, terms: Sequence[Term], *, limit: int, before: UUID | None = None
+    ) -> list[SagaSummary]:
+        return await self._read(
+            lambda conn: finding.search(conn, self._scope, terms, limit=limit, before=before)
+        )
+
+    async def matters(self, limits: Limits) -> Matters:
+        def work(conn: Connection) -> Matters:
+            leases = self._instant(conn)
+            now = conn.execute(select(leases)).scalar_one() if isinstance(leases, ColumnElement) else leases
+            return looked.matters(conn, self._scope, limits, now=now, leases=leases)
+
+        return await self._snapshot(work)
 
     async def lock_board(self, *, limit: int = 1_000) -> LockBoard:
         return await self._snapshot(lambda conn: plans.lock_board(conn, self._scope, limit=limit))

@@ -7,12 +7,17 @@ of the log gives them again, and nothing here moves a saga. Only a message in it
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+from sagacity.decide.attention import Limits
 from sagacity.model.operating import ActLine, Plan, PlanStatus, Selection, Token, Verb
-from sagacity.model.unit import Message
-from sagacity.model.views import LockView
+from sagacity.model.record import Status, WaitsFor
+from sagacity.model.unit import Message, WorkerInfo
+from sagacity.model.views import LockView, SagaSummary
+
+if TYPE_CHECKING:
+    from sagacity.store.base import SagaRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,23 @@ class ActsFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One condition of a search; several must all hold.
+
+    Attributes:
+        field: definition, status, state (one of its leaves), key, waits, paused, error (a part of the reason
+            or of the last error, letters a to z in either case): one of `values`; created, due (when it
+            moves by itself, while nobody owns it): compared with `at`.
+    """
+
+    field: str
+    values: tuple[str, ...] = ()
+    compare: str = ""
+    at: datetime | None = None
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """A saga of a plan that stands elsewhere than it was planned for; `revision` None: it is gone."""
 
@@ -65,6 +87,59 @@ class LockBoard:
 
     locks: tuple[LockView, ...]
     complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """One saga that may need a human.
+
+    Attributes:
+        since: when it last moved.
+        due_at: when a worker should take it up.
+        acked: kinds of attention that somebody has acknowledged since it moved.
+        tried_since: since when something is tried again and again; None: nothing failed, or it was not read.
+        asked: objects whose locks it waits for, where that was read.
+    """
+
+    saga: UUID
+    definition: str
+    version: int
+    key: str
+    status: Status
+    waits_for: WaitsFor | None
+    state: str
+    paused: bool
+    error: str | None
+    since: datetime
+    due_at: datetime | None
+    acked: frozenset[str]
+    tried_since: datetime | None = None
+    asked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matters:
+    """What the attention page is made from; each at most one row longer than the limit.
+
+    Attributes:
+        stuck: the oldest first. gave_up: sagas with a compensation that gave up.
+        overdue: due and not taken up. endless: nothing is scheduled. retrying: due again before long.
+        rung: they have mail that nobody has read. lost: their worker is gone.
+        queued: they wait for a lock. starts: they lie in the inbox for too long.
+        workers: those whose lease holds.
+    """
+
+    stuck: tuple[Matter, ...]
+    gave_up: frozenset[UUID]
+    paused: tuple[Matter, ...]
+    overdue: tuple[Matter, ...]
+    endless: tuple[Matter, ...]
+    retrying: tuple[Matter, ...]
+    rung: tuple[Matter, ...]
+    lost: tuple[Matter, ...]
+    queued: tuple[Matter, ...]
+    starts: tuple[Matter, ...]
+    workers: tuple[WorkerInfo, ...]
 
 
 class Office(Protocol):
@@ -137,6 +212,20 @@ class Office(Protocol):
 
     async def acts_of(self, sagas: Sequence[UUID]) -> list[ActLine]:
         """Those lines of these sagas, by saga and seq."""
+
+    async def sagas_by_id(self, sagas: Sequence[UUID]) -> "dict[UUID, SagaRow]":
+        """These sagas as stored; those without a row are left out."""
+
+    async def search(
+        self, terms: Sequence[Term], *, limit: int, before: UUID | None = None
+    ) -> list[SagaSummary]:
+        """Sagas (not starts that still lie in the inbox) that all terms hold for, newest first.
+
+        With `error` among the terms it looks at no more than 20,000 sagas that the others hold for.
+        """
+
+    async def matters(self, limits: Limits) -> Matters:
+        """What may need a human, as one moment had it."""
 
     async def lock_board(self, *, limit: int = 1_000) -> LockBoard:
         """Who holds and who waits, looked up from at most `limit` unfinished sagas of each sort."""

@@ -121,7 +121,7 @@ def _moved(conn: Connection, scope: Scope, plan: Plan) -> tuple[Moved, ...]:
     return tuple(
         Moved(saga=item.saga, planned=item.revision, revision=found.get(item.saga))
         for item in items
-        if found.get(item.saga) != item.revision
+        if found.get(item.saga, 0) != item.revision
     )
 
 

@@ -34,7 +34,7 @@ _OUTBOX = schema.outbox
 _SAGA = schema.saga
 
 _CHUNK = 500
-_SUMMARY = tuple(
+SUMMARY = tuple(
     _SAGA.c[name]
     for name in (
         *("id", "definition", "version", "key", "status", "waits_for", "state", "reason"),
@@ -55,7 +55,7 @@ def saga(conn: Connection, scope: Scope, saga: UUID) -> SagaRow | None:
 
 def sagas(conn: Connection, scope: Scope, narrowed: Filter) -> list[SagaSummary]:
     """Newest first, pending starts among them."""
-    found = [_summary(scope, row) for row in conn.execute(_listed(scope, narrowed))]
+    found = [summary_of(scope, row) for row in conn.execute(_listed(scope, narrowed))]
     if not narrowed.status or Status.PENDING in narrowed.status:
         found += [_pending(scope, row) for row in conn.execute(_listed_starts(scope, narrowed))]
     found.sort(key=lambda summary: summary.id, reverse=True)
@@ -63,7 +63,7 @@ def sagas(conn: Connection, scope: Scope, narrowed: Filter) -> list[SagaSummary]
 
 
 def _listed(scope: Scope, narrowed: Filter) -> Select[Any]:
-    query = select(*_SUMMARY).where(scope.of(_SAGA))
+    query = select(*SUMMARY).where(scope.of(_SAGA))
     if narrowed.definition is not None:
         query = query.where(_SAGA.c.definition == narrowed.definition)
     if narrowed.status:
@@ -94,7 +94,8 @@ def _listed_starts(scope: Scope, narrowed: Filter) -> Select[Any]:
     return query.order_by(_INBOX.c.id.desc()).limit(narrowed.limit)
 
 
-def _summary(scope: Scope, row: Any) -> SagaSummary:
+def summary_of(scope: Scope, row: Any) -> SagaSummary:
+    """A row of the columns `SUMMARY`."""
     return SagaSummary(
         id=row.id,
         definition=row.definition,
@@ -147,8 +148,8 @@ def statuses(conn: Connection, scope: Scope, sagas: Sequence[UUID]) -> dict[UUID
     found: dict[UUID, SagaSummary] = {}
     for first in range(0, len(sagas), _CHUNK):
         some = sagas[first : first + _CHUNK]
-        query = select(*_SUMMARY).where(scope.of(_SAGA), _SAGA.c.id.in_(some))
-        found |= {row.id: _summary(scope, row) for row in conn.execute(query)}
+        query = select(*SUMMARY).where(scope.of(_SAGA), _SAGA.c.id.in_(some))
+        found |= {row.id: summary_of(scope, row) for row in conn.execute(query)}
         if missing := [id for id in some if id not in found]:
             starts = select(_INBOX).where(scope.of(_INBOX), _PENDING, _INBOX.c.id.in_(missing))
             found |= {row.saga: _pending(scope, row) for row in conn.execute(starts)}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sagacity.definition.participant import Participant, operation
     from sagacity.definition.saga import Saga, State
     from sagacity.definition.stage import Stage
-    from sagacity.definition.step import awaits, cancel, spawns, step
+    from sagacity.definition.step import awaits, cancel, override, spawns, step
     from sagacity.errors import Refused, Unavailable
     from sagacity.model.record import Lock
 
@@ -38,6 +38,7 @@ __all__ = [
     "effect",
     "exclusive",
     "operation",
+    "override",
     "read",
     "shared",
     "spawns",
@@ -52,7 +53,7 @@ _HOMES = {
     "definition.participant": ("Participant", "operation"),
     "definition.saga": ("Saga", "State"),
     "definition.stage": ("Stage",),
-    "definition.step": ("awaits", "cancel", "spawns", "step"),
+    "definition.step": ("awaits", "cancel", "override", "spawns", "step"),
     "errors": ("Refused", "Unavailable"),
     "model.record": ("Lock",),
 }

@@ -200,6 +200,9 @@ def _undo_children(draft: Draft, effect: Effect, now: datetime) -> Moves | None:
         if status is None:
             draft.post(_cancel_child(record, child, now))
             waiting = True
+        elif status == Status.ABANDONED.value:
+            _stick(draft, f"{effect.step}: child saga {child} was abandoned: its effects stand", now)
+            return Moves(rest=True)
         elif status == Status.COMMITTED.value:
             ended = child_statuses(record.results, (derived_id(child, "rollback"),))[0]
             if ended is None:

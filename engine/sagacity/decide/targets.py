@@ -13,7 +13,7 @@ from sagacity.decide.waits import Heard, heard
 from sagacity.definition.facts import Facts, encoded
 from sagacity.definition.flow import Flow, Step
 from sagacity.definition.machine import path
-from sagacity.definition.table import entered_by, fire, next_steps
+from sagacity.definition.table import entered_by, fire, nearest, next_steps
 from sagacity.errors import InputError, SagacityError
 from sagacity.model.canonical import Json, canonical
 from sagacity.model.record import CLOSED, Effect, EffectStatus, Held, Phase, Record, Run, Status, Wait
@@ -233,12 +233,6 @@ def forced(record: Record, flow: Flow | None, args: Args) -> Move | str:
 def leaves(flow: Flow) -> list[str]:
     """Its leaf states, in document order."""
     return [node.id for node in flow.nodes.values() if not node.children]
-
-
-def nearest(flow: Flow, state: tuple[str, ...], to: str) -> str:
-    """The active leaf that shares most with `to`: of parallel regions, the one it lies in."""
-    above = path(flow.nodes, to)
-    return max(state, key=lambda leaf: len(set(path(flow.nodes, leaf)) & set(above)))
 
 
 def _settled(

@@ -23,6 +23,7 @@ from sagacity.definition.flow import CANCEL, NO_DEADLINE, Await, Edge, Flow, Ste
 from sagacity.definition.graph import without
 from sagacity.definition.inject import params_of
 from sagacity.definition.machine import Machine, read_machine
+from sagacity.definition.overrides import read_overrides
 from sagacity.definition.params import wishes_of, without_none
 from sagacity.definition.registry import place_of
 from sagacity.definition.retries import DEFAULT_STOP, described, retry_of
@@ -91,6 +92,7 @@ def compiled(draft: Draft, *, name: str, version: int, key_field: str | None) ->
         participants=_participants(draft),
         externals=_externals(steps),
         compensations={s.undo.name: s.undo for s in steps.values() if s.undo is not None},
+        overrides=read_overrides(draft),
         self=draft.self_,
         module=draft.cls.__module__,
         doc=inspect.cleandoc(draft.cls.__dict__.get("__doc__") or ""),
@@ -282,7 +284,7 @@ def _externals(steps: Mapping[str, Step]) -> dict[str, Any]:
 
 def hash_of(flow: Flow) -> str:
     """SHA-256 (hex) over states, edges with their guards' names, steps, waits and the input's schema."""
-    content = {
+    content: dict[str, Any] = {
         "name": flow.name,
         "key": flow.key_field,
         "input": _schema(flow),
@@ -292,6 +294,8 @@ def hash_of(flow: Flow) -> str:
         "steps": [_described_step(step) for step in flow.steps.values()],
         "waits": [_described_wait(wait) for wait in flow.awaits.values()],
     }
+    if flow.overrides:  # else the hash is what it was before there were any
+        content["overrides"] = [[o.name, o.source, o.target] for o in flow.overrides]
     return hashlib.sha256(canonical(content, limit=None).encode()).hexdigest()
 
 

@@ -88,6 +88,8 @@ def _mermaid(flow: Flow, here: frozenset[str], been: frozenset[str]) -> Iterator
         if node.final:
             yield f"    {node.id} --> [*]"
     yield from _mermaid_cancels(flow)
+    for way in flow.overrides:  # this notation has no dashed edges: a note and a word tell them apart
+        yield f"    {way.source} --> {way.target}: by hand only ({way.name})"
     for name, style, states in (
         ("here", "fill:#f6c344,stroke:#7a5c00,color:#000", here),
         ("been", "fill:#e4f1e1,stroke:#4a7c43,color:#000", been),
@@ -148,7 +150,10 @@ def _dot(flow: Flow, here: frozenset[str], been: frozenset[str]) -> Iterator[str
     for leaf in flow.start:
         yield f"    start -> {_quoted(leaf)};"
     for edge in _edges(flow):
-        yield f"    {_dot_ends(flow, edge)};"
+        yield f"    {_dot_ends(flow, edge.source, edge.target, _label(flow, edge))};"
+    for way in flow.overrides:
+        label = f"{way.name}: by hand only"
+        yield f"    {_dot_ends(flow, way.source, way.target, label, 'style=dashed')};"
     yield "}"
 
 
@@ -167,11 +172,11 @@ def _dot_node(
     yield f'{indent}{_quoted(node.id)} [fillcolor="{fill}"{frame}];'
 
 
-def _dot_ends(flow: Flow, edge: Edge) -> str:
+def _dot_ends(flow: Flow, source: str, target: str, label: str, *more: str) -> str:
     """An edge between leaves, cut off at the frame of the state that it means."""
-    marks = [f"label={_quoted(_label(flow, edge))}"]
+    marks = [f"label={_quoted(label)}", *more]
     ends = []
-    for node, mark in ((edge.source, "ltail"), (edge.target, "lhead")):
+    for node, mark in ((source, "ltail"), (target, "lhead")):
         leaf = node
         while flow.nodes[leaf].children:
             leaf = flow.nodes[leaf].children[0]
@@ -199,6 +204,9 @@ def _text(flow: Flow, here: frozenset[str], been: frozenset[str]) -> Iterator[st
         for edge in _edges(flow):
             if edge.source == node.id:
                 yield f"{indent}    {_label(flow, edge)} → {edge.target}"
+        for way in flow.overrides:
+            if way.source == node.id:
+                yield f"{indent}    by hand only ({way.name}: {way.why}) ⇢ {way.target}"
         told = list(_cancels(flow, node.id)) if node.id in flow.awaits_at else []
         if told:
             yield f"{indent}    goes back {' or '.join(told)}"

@@ -19,7 +19,7 @@ from sagacity.definition.checks import check
 from sagacity.definition.compile import compiled, drafted
 from sagacity.definition.flow import Flow
 from sagacity.definition.registry import REGISTRY, place_of
-from sagacity.definition.step import MARKS, WaitMark
+from sagacity.definition.step import MARKS, OverrideMark, WaitMark
 from sagacity.errors import DefinitionError, Fault
 
 
@@ -38,7 +38,7 @@ class Body(dict[str, Any]):
 
 
 def _counts(value: Any) -> bool:
-    return isinstance(value, State | TransitionList | WaitMark) or hasattr(value, MARKS)
+    return isinstance(value, State | TransitionList | WaitMark | OverrideMark) or hasattr(value, MARKS)
 
 
 def _extends(old: Any, new: Any) -> bool:

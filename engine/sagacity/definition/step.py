@@ -49,6 +49,15 @@ class WaitMark:
     during: tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OverrideMark:
+    """What `override` said."""
+
+    source: Any
+    target: Any
+    why: Any
+
+
 def step(
     event: Any,
     *,
@@ -153,3 +162,17 @@ def awaits(
         data=data,
         during=tuple(during) if isinstance(during, list | tuple) else (during,),
     )
+
+
+def override(source: Any, target: Any, *, why: str) -> OverrideMark:
+    """Declare an edge that only an operator takes, by `force`: no step and no signal ever moves along it.
+
+    It is part of the definition: drawn dashed, in its hash, and checked like everything else. It is for
+    ways out that are known beforehand, so that nobody has to break the glass at night.
+
+    Args:
+        source: the state that it leaves; of a state with states in it, any of them.
+        target: the state that it leads to.
+        why: when it is to be taken, for the operator who reads it.
+    """
+    return OverrideMark(source=source, target=target, why=why)

@@ -50,6 +50,12 @@ def entered_by(flow: Flow, state: State, source: str, target: str) -> State:
     return after
 
 
+def nearest(flow: Flow, state: State, to: str) -> str:
+    """The active leaf that shares most with `to`: of parallel regions, the one it lies in."""
+    above = path(flow.nodes, to)
+    return max(state, key=lambda leaf: len(set(path(flow.nodes, leaf)) & set(above)))
+
+
 def joined(flow: Flow, state: State, facts: Facts | None = None) -> tuple[str, State] | None:
     """One move out of a node that is done, as (node, new state); None when none is due.
 

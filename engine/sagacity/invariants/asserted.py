@@ -8,7 +8,7 @@ from sagacity.definition.flow import Flow
 from sagacity.invariants.broken import Violated
 from sagacity.invariants.machine import Relation
 from sagacity.invariants.moves import NUMBERS, RULES, Rule
-from sagacity.model.lines import Applied, Completed, Joined, Line, Restarted, Signalled, TimedOut
+from sagacity.model.lines import Applied, Completed, Forced, Joined, Line, Restarted, Signalled, TimedOut
 from sagacity.model.record import Record
 from sagacity.model.unit import ObjectChange
 
@@ -18,7 +18,7 @@ _RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
     kind: tuple((NUMBERS[rule], rule) for rule in rules if NUMBERS[rule] in ASSERTED)
     for kind, rules in RULES.items()
 }
-_MOVES = frozenset(kind.kind for kind in (Completed, Signalled, TimedOut, Joined, Restarted))
+_MOVES = frozenset(kind.kind for kind in (Completed, Signalled, TimedOut, Joined, Restarted, Forced))
 _RELATIONS: dict[int, Relation] = {}
 
 

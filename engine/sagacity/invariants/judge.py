@@ -6,13 +6,14 @@ their sequence as they come. Tables, ledgers and clients' histories are compared
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from sagacity.chain import ChainCheck
 from sagacity.definition.flow import Flow
 from sagacity.fold import begun, fold
 from sagacity.invariants.broken import Broken
+from sagacity.invariants.by_hand import i41_by_hand
 from sagacity.invariants.clients import Clients, Op
 from sagacity.invariants.ledger import Call, Ledgers
 from sagacity.invariants.locks import Locks
@@ -34,6 +35,7 @@ class _Story:
     next: int = 0
     record: Record | None = None
     early: dict[int, LogRow] = field(default_factory=dict)
+    last: L.Line | None = None
     applied: list[str] = field(default_factory=list)
     blind: bool = False
 
@@ -159,6 +161,10 @@ class Judge:
         if story.blind:
             return
         before = story.record
+        why_not = i41_by_hand(story.last, line)
+        story.last = line
+        if why_not is not None:
+            yield _at(row, "I41", why_not)
         try:
             for invariant, why in self._judged(before, line):
                 yield _at(row, invariant, why)
@@ -226,11 +232,22 @@ class Judge:
             self.locks.freed(before, line.at)
             if self._waiting is not None:
                 self._waiting = [w for w in self._waiting if w[0].id != record.id]
+        elif before is not None and isinstance(line, L.LockReleased):
+            self._taken(before, line)
         elif isinstance(line, L.Granted) or (isinstance(line, L.Locked) and line.granted):
             if self._waiting is not None:
                 self._waiting.append((record, line))
             else:
                 yield from self.locks.granted(record, line.at)
+
+    def _taken(self, before: Record, line: L.LockReleased) -> None:
+        """One lock is not its own any more; what it saw under it counts from when it has it again."""
+        gone = tuple(lock for lock in before.locks if lock.object == line.object)
+        self.locks.freed(replace(before, locks=gone), line.at)
+        for n, (record, granted) in enumerate(self._waiting or ()):
+            if record.id == before.id and self._waiting is not None:
+                kept = tuple(lock for lock in record.locks if lock.object != line.object)
+                self._waiting[n] = (replace(record, locks=kept), granted)
 
     def _reads(self, record: Record) -> None:
         """In commit order: what the saga saw through its shared locks up to its end."""

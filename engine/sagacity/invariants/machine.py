@@ -2,7 +2,7 @@
 
 from sagacity.definition.flow import Edge, Flow
 from sagacity.definition.machine import path
-from sagacity.definition.table import Facts, State, fire, moved
+from sagacity.definition.table import Facts, State, entered_by, fire, moved, nearest
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL
 from sagacity.model.record import Record
@@ -27,7 +27,7 @@ class Relation:
             why = self.i14_in_its_state(record, line)
             if why is not None:
                 return [("I14", why)]
-        if isinstance(line, (L.Completed, L.Signalled, L.TimedOut, L.Joined, L.Restarted)):
+        if isinstance(line, (L.Completed, L.Signalled, L.TimedOut, L.Joined, L.Restarted, L.Forced)):
             why = self.i10_in_relation(record, line)
             if why is not None:
                 return [("I10", why)]
@@ -43,11 +43,15 @@ class Relation:
         return f"{line.step} is no step of {', '.join(record.state)}"
 
     def i10_in_relation(
-        self, record: Record, line: L.Completed | L.Signalled | L.TimedOut | L.Joined | L.Restarted
+        self,
+        record: Record,
+        line: L.Completed | L.Signalled | L.TimedOut | L.Joined | L.Restarted | L.Forced,
     ) -> str | None:
         """I10: every move is in the transition relation of the definition."""
         if isinstance(line, L.Restarted):
             allowed = line.state == self._flow.start
+        elif isinstance(line, L.Forced):
+            allowed = line.state in self._forced(record.state, line.edge)
         elif isinstance(line, L.Joined):
             allowed = any(
                 moved(self._flow.nodes, record.state, [e]) == line.state for e in self._joins(line.of)
@@ -57,6 +61,16 @@ class Relation:
                 self._reached(record, event, line) for event in self._events(line)
             )
         return None if allowed else f"no edge leads from {', '.join(record.state)} to {', '.join(line.state)}"
+
+    def _forced(self, state: State, edge: str | None) -> set[State]:
+        """Where an operator may move it: along a declared edge, or, the glass broken, to any leaf."""
+        flow = self._flow
+        if edge is None:
+            targets = [node.id for node in flow.nodes.values() if not node.children]
+            return {entered_by(flow, state, nearest(flow, state, to), to) for to in targets}
+        above = {node for leaf in state for node in path(flow.nodes, leaf)}
+        ways = [way for way in flow.overrides if way.name == edge and way.source in above]
+        return {entered_by(flow, state, way.source, way.target) for way in ways}
 
     def _joins(self, node: str) -> tuple[Edge, ...]:
         return self._flow.joins.get(node, ())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sagacity.model import lines as L
+from sagacity.model.by_hand import left_standing
 from sagacity.model.record import CLOSED, EffectStatus, Phase, Record, Status
 
 Rule = Callable[[Record, Any], str | None]
@@ -53,9 +54,21 @@ _LEAVE_STUCK = frozenset(
 )
 
 
+_BEGIN = frozenset(
+    kind.kind
+    for kind in (
+        *(L.Intent, L.Spawned, L.Awaiting, L.Signalled, L.TimedOut, L.Joined, L.Granted, L.Locked),
+        *(L.Compensating, L.Committed, L.RolledBack, L.Restarted),
+    )
+)
+"""What a paused saga does not do; answers to what was in flight are recorded."""
+
+
 def i9_ends_once(record: Record, line: L.Line) -> str | None:
-    """I9: after its end nothing moves a saga; stuck is left only by an operator's act."""
+    """I9: after its end nothing moves a saga; stuck and paused are left only by an operator's act."""
     kind, status = line.kind, record.status
+    if record.paused and kind in _BEGIN:
+        return f"{kind} while it is paused"
     if status.final and kind not in _AFTER_END:
         if kind == L.RollbackAsked.kind and status is Status.COMMITTED:
             return None
@@ -82,7 +95,8 @@ def i10_ended(record: Record, line: L.Committed | L.Restarted | L.RolledBack) ->
     if isinstance(line, L.Committed):
         if record.backward != (record.rolls_back is not None):
             return "it committed while it was going back"
-        return None if record.locked else "it committed without all of its locks"
+        whole = record.locked and not record.released
+        return None if whole else "it committed without all of its locks"
     if isinstance(line, L.Restarted):
         return None if record.backward and record.restarting else "it started anew without being asked to"
     return None
@@ -122,7 +136,7 @@ def i17_undo_of_something(record: Record, line: L.Undone | L.UndoFailed) -> str 
     if not 1 <= line.n <= len(record.effects):
         return f"{line.undo} ran for effect {line.n}, which was never begun"
     effect = record.effects[line.n - 1]
-    if effect.step != line.step or effect.undo != line.undo:
+    if effect.step != line.step or (effect.undo or "") != line.undo:
         return f"{line.undo} of {line.step}, but effect {line.n} is {effect.undo} of {effect.step}"
     if effect.status in CLOSED:
         return f"{line.undo} ran for effect {line.n}, which is {effect.status.value}"
@@ -176,6 +190,47 @@ def i23_fenced(record: Record, line: L.Applied) -> str | None:
     return f"{line.object} was changed without a lock"
 
 
+def i23_still_its_own(record: Record, line: L.Intent | L.Spawned) -> str | None:
+    """I23: nothing is begun while a lock that was taken from it is not its own again."""
+    if not record.released:
+        return None
+    return f"{line.step} begins, and {record.released[0].object} was taken from it"
+
+
+def i23_had_it(record: Record, line: L.LockReleased) -> str | None:
+    """I23: only a lock that it has, or queues for, is taken from it; and only while it stands still."""
+    if not (record.paused or record.status is Status.STUCK):
+        return f"{line.object} was taken from it while it is {record.status.value}"
+    has = any(lock.object == line.object for lock in record.locks)
+    return None if has else f"{line.object} was taken from it, and it has no such lock"
+
+
+def i15_answered(record: Record, line: L.Skipped) -> str | None:
+    """I15: going back, a person answers only for the effect whose turn it is."""
+    if (line.n is not None) is not record.backward:
+        return f"{line.step} was answered for in the wrong direction"
+    if line.n is None:
+        return None
+    standing = next((e for e in reversed(record.effects) if e.status not in CLOSED), None)
+    if standing is None or standing.n != line.n:
+        return f"the undo of effect {line.n} ({line.step}) was answered for out of turn"
+    return f"effect {line.n} is known to have landed" if standing.landed and not line.landed else None
+
+
+def i15_settled(record: Record, line: L.Forced) -> str | None:
+    """I15: what is settled by hand was open."""
+    for n in (*line.landed, *line.void):
+        if not 1 <= n <= len(record.effects) or record.effects[n - 1].status is not EffectStatus.ARMED:
+            return f"effect {n} was settled by hand, and it was not open"
+    return None
+
+
+def i18_told(record: Record, line: L.Abandoned) -> str | None:
+    """I18: an abandoned saga tells what stands, and what nobody knows."""
+    told = (line.stands, line.unknown)
+    return None if told == left_standing(record.effects) else "it was abandoned, and tells its effects wrong"
+
+
 def i35_not_early(record: Record, line: L.TimedOut | L.Intent | L.Undone | L.UndoFailed) -> str | None:
     """I35: a deadline, a timer or a retry never comes early."""
     if isinstance(line, L.TimedOut):
@@ -221,8 +276,8 @@ _UNDO: tuple[Rule, ...] = (i17_undo_of_something, i15_reverse_order, i35_not_ear
 RULES: dict[str, tuple[Rule, ...]] = {
     L.Locked.kind: (i22_two_phase,),
     L.Granted.kind: (i10_granted,),
-    L.Intent.kind: (*_START, i35_not_early),
-    L.Spawned.kind: _START,
+    L.Intent.kind: (*_START, i35_not_early, i23_still_its_own),
+    L.Spawned.kind: (*_START, i23_still_its_own),
     L.Completed.kind: _OUTCOME,
     L.Failed.kind: _OUTCOME,
     L.NotTried.kind: _OUTCOME,
@@ -238,6 +293,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
     L.Committed.kind: (i10_ended, i15_all_undone),
     L.RolledBack.kind: (i15_all_undone,),
     L.Restarted.kind: (i10_ended, i15_all_undone),
+    L.Skipped.kind: (i15_answered,),
+    L.Forced.kind: (i15_settled, *_FORWARD),
+    L.Abandoned.kind: (i18_told,),
+    L.LockReleased.kind: (i23_had_it,),
 }
 """Line kind → what is asked of such a line, beside `ALWAYS`."""
 

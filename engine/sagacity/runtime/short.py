@@ -4,14 +4,17 @@ Each reads what lies in the mail and answers it in the log, so that no message s
 because the saga it was for could not be driven.
 """
 
+from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
+from sagacity.decide.acting import taken
 from sagacity.decide.acts import take_acts
 from sagacity.decide.draft import Draft, Scope, refuse
 from sagacity.ids import derived_id
 from sagacity.model import lines as L
-from sagacity.model.canonical import canonical, loaded
+from sagacity.model.canonical import NULL, canonical, loaded
+from sagacity.model.operating import Verb
 from sagacity.model.record import Record
 from sagacity.model.unit import Claimed, Loss, Message
 from sagacity.runtime.bench import Bench
@@ -57,9 +60,32 @@ class Short:
 async def roll_back(bench: Bench, draft: Draft) -> None:
     """A committed saga is asked to be rolled back: start the saga that does it, once."""
     started = bool(await bench.store.statuses([rollback_id(draft.record.id)]))
-    for message in [m for m in draft.mail if m.kind == "rollback"]:
-        started = await _asked(bench, draft, message, started=started)
+    for message in [m for m in draft.mail if wants_rollback(m)]:
+        if message.kind == "act":
+            started = await _acted(bench, draft, message, started=started)
+        else:
+            started = await _asked(bench, draft, message, started=started)
     take_acts(draft, bench.time.now())
+
+
+def wants_rollback(message: Message) -> bool:
+    """It asks for the rollback of a committed saga, by a program or by a plan."""
+    return message.kind == "rollback" or (message.kind == "act" and message.name == Verb.ROLLBACK.value)
+
+
+async def _acted(bench: Bench, draft: Draft, message: Message, *, started: bool) -> bool:
+    """Take one operator's act in; whether the rollback is started by now."""
+    now, record = bench.time.now(), draft.record
+    id = rollback_id(record.id)
+    if started:
+        refuse(draft, message, f"it was rolled back already, by saga {id}", now)
+        return True
+    order = taken(draft, message, now)
+    if order is None:
+        return False
+    draft.post(await rollback_start(bench.store, record, replace(message, payload=NULL)))
+    draft.add(L.RollbackAsked(rollback=id, actor=order.actor, at=now))
+    return True
 
 
 async def _asked(bench: Bench, draft: Draft, message: Message, *, started: bool) -> bool:

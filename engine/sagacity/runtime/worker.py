@@ -35,7 +35,7 @@ from sagacity.runtime.lease import Lease
 from sagacity.runtime.owed import Owed
 from sagacity.runtime.relay import Listener, Relay
 from sagacity.runtime.settings import WorkerSettings
-from sagacity.runtime.short import Short, roll_back
+from sagacity.runtime.short import Short, roll_back, wants_rollback
 from sagacity.runtime.sweeper import break_cycles
 from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.runtime.traced import begun, resumed, spanned
@@ -397,7 +397,7 @@ class Worker:
     def _take(self, claimed: Claimed) -> None:
         record = claimed.record
         scope = self._scopes[record.definition]
-        if record.status is Status.COMMITTED and any(m.kind == "rollback" for m in claimed.mail):
+        if record.status is Status.COMMITTED and any(map(wants_rollback, claimed.mail)):
             self._drive(record.id, Short(self, scope, claimed, roll_back), None)
         else:
             self._drive(record.id, Drive.of_claimed(self, scope, claimed), resumed(self._tracer, record))

@@ -482,3 +482,13 @@ def test_nothing_is_changed_by_hand_without_its_act() -> None:
     assert i41_by_hand(paused, paused) == "paused without the act that it is part of"
     told = L.Retried(reason=None, actor=None, at=story.now)
     assert i41_by_hand(act, told) == "retried without the act that it is part of"
+
+
+def test_of_an_abandoned_way_back_it_is_not_said_that_the_effect_whose_turn_it_was_stands() -> None:
+    story = stuck_undo()
+    shown = preview(story.record, None, Verb.ABANDON, {})
+    assert shown.unknown == ("whether Depot.drop has made good for keep all the same",)
+    story.acts("abandon")
+    story.advance()
+    [line] = story.of(L.Abandoned)
+    assert (line.stands, line.unknown) == ((1,), (2,))

@@ -231,7 +231,7 @@ def _force(draft: Draft, order: Order, now: datetime) -> None:
 
 
 def _abandon(draft: Draft, order: Order, now: datetime) -> None:
-    there, unknown = left_standing(draft.record.effects)
+    there, unknown = left_standing(draft.record)
     reason = order.reason or "abandoned"
     draft.add(L.Abandoned(reason=reason, stands=there, unknown=unknown, at=now))
 

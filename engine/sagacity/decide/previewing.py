@@ -227,15 +227,21 @@ def _step(record: Record, n: int) -> str:
 
 
 def _abandon(record: Record, flow: Flow | None, args: Args) -> Preview:
-    there, unknown = left_standing(record.effects)
+    there, unknown = left_standing(record)
     dropped = [f"! {staged.operation} of {staged.object} is never applied" for staged in record.staged]
     return Preview(
         before=stands(record),
         after=_at(Status.ABANDONED.value, record.state),
         effects=(*(f"! {_step(record, n)} stays as it is, for ever" for n in there), *dropped),
         locks=tuple(f"{lock.object} is freed" for lock in record.locks),
-        unknown=tuple(f"whether {_step(record, n)} has happened outside" for n in unknown),
+        unknown=tuple(_left_open(record.effects[n - 1]) for n in unknown),
     )
+
+
+def _left_open(effect: Effect) -> str:
+    if effect.landed:
+        return f"whether {effect.undo} has made good for {effect.step} all the same"
+    return f"whether {effect.step} has happened outside"
 
 
 def _release_lock(record: Record, flow: Flow | None, args: Args) -> Preview:

@@ -21,6 +21,7 @@ from uuid import UUID
 import orjson
 
 from sagacity.invariants.broken import Broken
+from sagacity.model.by_hand import left_standing
 from sagacity.model.lines import Intent
 from sagacity.model.record import Effect, EffectStatus, Record, Status
 
@@ -139,11 +140,14 @@ class Ledgers:
 
     def stands(self, record: Record) -> None:
         """Where the saga and its effects stand; the last word on a key is its rollback's, if there is one."""
+        open_ = left_standing(record)[1] if record.status is Status.ABANDONED else ()
         for effect in record.effects if self.remembers else ():
             told = self._told.setdefault(effect.key, _Told(record.id, None))
             if told.rolled_back and record.rolls_back is None:
                 continue
-            told.saga, told.effect, told.rolled_back = record.id, effect, record.rolls_back is not None
+            # Where the log says that it does not know, there is nothing to compare.
+            told_effect = None if effect.n in open_ else effect
+            told.saga, told.effect, told.rolled_back = record.id, told_effect, record.rolls_back is not None
             told.over = record.status if record.status.final else None
 
     def compared(self) -> Iterator[Broken]:

@@ -163,10 +163,10 @@ def i18_empty(record: Record, line: L.Undone) -> str | None:
 
 def i19_stuck(record: Record, line: L.Line) -> str | None:
     """I19: an undo out of retries makes the saga stuck, at once."""
-    if record.status is Status.STUCK or line.kind == L.Stuck.kind or not record.backward:
+    if record.status is Status.STUCK or record.status.final or not record.backward:
         return None
     gone = next((e for e in record.effects if e.status is EffectStatus.GAVE_UP), None)
-    if gone is None or line.kind == L.Retried.kind:
+    if gone is None or line.kind in (L.Retried.kind, L.Stuck.kind):
         return None
     return f"{line.kind}, although the undo of {gone.step} gave up"
 
@@ -228,7 +228,7 @@ def i15_settled(record: Record, line: L.Forced) -> str | None:
 def i18_told(record: Record, line: L.Abandoned) -> str | None:
     """I18: an abandoned saga tells what stands, and what nobody knows."""
     told = (line.stands, line.unknown)
-    return None if told == left_standing(record.effects) else "it was abandoned, and tells its effects wrong"
+    return None if told == left_standing(record) else "it was abandoned, and tells its effects wrong"
 
 
 def i35_not_early(record: Record, line: L.TimedOut | L.Intent | L.Undone | L.UndoFailed) -> str | None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sagacity.model.canonical import Json
 from sagacity.model.line import Line
-from sagacity.model.record import CLOSED, Effect
+from sagacity.model.record import CLOSED, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,12 @@ class LockReleased(Line):
     fence: int
 
 
-def left_standing(effects: tuple[Effect, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Effects that are there, and those of which nobody knows, by number."""
-    open_ = [e for e in effects if e.status not in CLOSED]
-    return tuple(e.n for e in open_ if e.landed), tuple(e.n for e in open_ if not e.landed)
+def left_standing(record: Record) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Effects that are there, and those of which nobody knows, by number.
+
+    Going back, the one whose turn it is is among the latter: its undo may have been called already.
+    """
+    open_ = [e for e in record.effects if e.status not in CLOSED]
+    turn = open_[-1] if record.backward and open_ and open_[-1].undo is not None else None
+    sure = tuple(e.n for e in open_ if e.landed and e is not turn)
+    return sure, tuple(e.n for e in open_ if e.n not in sure)

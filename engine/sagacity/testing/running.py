@@ -85,7 +85,7 @@ async def until(condition: Callable[[], Any], *, within: timedelta = PATIENCE) -
 
 
 async def settled(app: Orchestrator, saga: str | UUID, *, within: timedelta = PATIENCE) -> SagaView:
-    """The saga once nothing moves it for now: it is over, stuck, or asleep with all its mail read.
+    """The saga once nothing moves it for now: it is over, stuck, paused, or asleep with all its mail read.
 
     Args:
         app: where to look.
@@ -102,7 +102,7 @@ async def settled(app: Orchestrator, saga: str | UUID, *, within: timedelta = PA
         if row is None or row.owner is not None or row.arrivals != row.heard:
             return False
         record = row.record
-        if record.status.final or record.status is Status.STUCK:
+        if record.status.final or record.status is Status.STUCK or record.paused:
             return True
         if record.due_at is not None:
             return record.due_at > await app.store.now()

@@ -7,10 +7,11 @@ async with Apart.started(place) as stage:
 """
 
 import asyncio
+import itertools
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -20,6 +21,9 @@ from sagacity.errors import SagacityError
 
 _LINE = 64 * 1024 * 1024
 """Bytes of one answer at the most."""
+
+_AHEAD = 32
+"""Orders that are sent before the first of them is answered."""
 
 
 class Apart:
@@ -81,6 +85,44 @@ class Apart:
                 self._process.kill()
                 raise TimeoutError(f"the dry run took longer than {within}: does a step hang?") from None
 
+    async def ask_all(
+        self, orders: Iterable[Asked], *, within: timedelta = timedelta(minutes=10)
+    ) -> AsyncIterator[Answer]:
+        """What came of each, in order; the next ones are played while earlier ones are told.
+
+        An order that could not be played is answered with its `error` and `message`, and the others go on.
+
+        Args:
+            orders: any number.
+            within: real time for each answer; after it the process is ended, for a step hangs in it.
+
+        Raises:
+            TimeoutError: one took longer. SagacityError: the process ended.
+        """
+        async with self._turn:
+            ahead = iter(orders)
+            asked = 0
+            for order in itertools.islice(ahead, _AHEAD):
+                await self._send(order.model_dump_json())
+                asked += 1
+            while asked:
+                asked -= 1
+                yield await self._next(within)
+                for order in itertools.islice(ahead, 1):
+                    await self._send(order.model_dump_json())
+                    asked += 1
+
+    async def _next(self, within: timedelta) -> Answer:
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                while True:
+                    answer = await self._said()
+                    if answer.played is None:
+                        return answer
+        except TimeoutError:
+            self._process.kill()
+            raise TimeoutError(f"a dry run took longer than {within}: does a step hang?") from None
+
     async def _asked(self, asked: Asked, each: Callable[[int], None] | None) -> Answer:
         await self._send(asked.model_dump_json())
         while True:
@@ -96,15 +138,18 @@ class Apart:
         await self._process.stdin.drain()
 
     async def _answer(self) -> Answer:
+        answer = await self._said()
+        if answer.error is not None:
+            raise as_raised(answer)
+        return answer
+
+    async def _said(self) -> Answer:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line:
             code = await self._process.wait()
             raise SagacityError(f"the process of the dry run ended by itself, with {code}")
-        answer = Answer.model_validate_json(line)
-        if answer.error is not None:
-            raise _as_raised(answer)
-        return answer
+        return Answer.model_validate_json(line)
 
     async def _end(self) -> None:
         """Close its pipe, by which it ends; a step that hangs there is ended with it."""
@@ -118,7 +163,7 @@ class Apart:
             await self._process.wait()
 
 
-def _as_raised(answer: Answer) -> SagacityError:
+def as_raised(answer: Answer) -> SagacityError:
     """The error that was raised there, as the same class where it takes a message alone."""
     cls = getattr(errors, answer.error or "", SagacityError)
     simple = isinstance(cls, type) and issubclass(cls, SagacityError) and cls.__init__ is Exception.__init__

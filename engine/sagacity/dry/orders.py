@@ -27,12 +27,14 @@ class Asked(BaseModel):
         act: one run, an exploration, or chaos.
         flow: `MODULE:CLASS`.
         input: the saga's input, as JSON values.
-        mocks: a module whose attributes named like externals answer in their place.
+        mocks: a module whose attributes named like externals answer in their place; its function `script`,
+            where it has one, makes the script of an input.
         objects: states to begin with, where there is no store.
         chaos: for chaos, its script.
         against: a real saga; its own story is played, and compared.
         minimise: shrink what fails.
         keep: store the run and its report.
+        text: tell the report in words too.
     """
 
     model_config = _STRICT
@@ -49,6 +51,7 @@ class Asked(BaseModel):
     against: UUID | None = None
     minimise: bool = False
     keep: bool = True
+    text: bool = True
 
 
 class Setting(BaseModel):

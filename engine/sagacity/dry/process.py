@@ -3,31 +3,31 @@
 It is started for them, before any pool or client exists. It opens the store, arms the guard, and only then
 imports the user's modules, in a thread that may open nothing. So its only sockets are the store's, and a
 client that a module makes at import cannot be there.
+
+Orders may come while earlier ones are played or put away; the answers keep their order.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TextIO
 
-from sagacity.definition.flow import Flow
-from sagacity.definition.project import Project
-from sagacity.dry.chaos import Chaos, Chaotic, chaotic
-from sagacity.dry.comparing import Real, compared
-from sagacity.dry.exploring import Explored, explore
+from sagacity.dry.comparing import Real
 from sagacity.dry.guard import GUARD
 from sagacity.dry.live import Live, LiveStore, Nowhere
-from sagacity.dry.minimising import minimised
 from sagacity.dry.orders import Answer, Asked, Setting
-from sagacity.dry.outside import Refusal
-from sagacity.dry.play import Played, Scene
-from sagacity.dry.rehearsing import made_scene, minds_of, rehearsed
-from sagacity.dry.report import Report, report_of
-from sagacity.dry.shelf import shelve
-from sagacity.errors import ConfigError, NotFound, SagacityError
+from sagacity.dry.shelf import Kept, Shelf
+from sagacity.dry.stage import Answered, Stage
+from sagacity.errors import NotFound, SagacityError
 from sagacity.store.base import Store
+
+_AHEAD = 64
+"""Runs that may wait to be put away while others are played."""
+
+_Waiting = tuple[Answer, Kept | None]
 
 
 def main() -> int:
@@ -56,10 +56,65 @@ async def _serve(setting: Setting, out: TextIO) -> None:
             await _warm(store)
             GUARD.only_these()
             say(Answer(played=0))
-            while line := await lines(None, sys.stdin.readline):
-                await _answered(Asked.model_validate_json(line), store, say)
+            stage = Stage()
+            async with _Putting.begun(store, say) as putting:
+                while line := await lines(None, sys.stdin.readline):
+                    asked = Asked.model_validate_json(line)
+                    answer, kept = await _answered(asked, stage, store, say)
+                    await putting.put((answer, kept if asked.keep else None))
     except SagacityError as error:
         say(Answer(error=type(error).__name__, message=str(error), ok=False))
+
+
+class _Putting:
+    """Runs are put away, and then answered, in order, while the next ones are played."""
+
+    def __init__(self, store: Store | None, say: Callable[[Answer], None]) -> None:
+        self._say = say
+        self._shelf = Shelf(store) if store is not None else None
+        self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(_AHEAD)
+        self.put = self._waiting.put
+
+    @classmethod
+    @asynccontextmanager
+    async def begun(cls, store: Store | None, say: Callable[[Answer], None]) -> AsyncIterator["_Putting"]:
+        """At work until the block ends and all is put away."""
+        putting = cls(store, say)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(putting._run())
+            yield putting
+            await putting.put(None)
+        if putting._shelf is not None:
+            with contextlib.suppress(SagacityError):  # all is stored; its chain is taken over in time
+                await putting._shelf.close()
+
+    async def _run(self) -> None:
+        while (first := await self._waiting.get()) is not None:
+            some = [first]
+            while not self._waiting.empty():
+                one = self._waiting.get_nowait()
+                if one is None:
+                    await self._stored(some)
+                    return
+                some.append(one)
+            await self._stored(some)
+
+    async def _stored(self, some: list[_Waiting]) -> None:
+        runs = [kept for _, kept in some if kept is not None]
+        failed: Answer | None = None
+        if self._shelf is not None and runs:
+            try:
+                await self._shelf.put(runs)
+            except SagacityError as error:
+                failed = _failed(error)
+        for answer, kept in some:
+            self._say(failed if failed is not None and kept is not None else answer)
+
+
+def _failed(error: SagacityError) -> Answer:
+    said = "; ".join(f"{r.what} ({r.where})" for r in GUARD.refusals)
+    message = f"{error}; {said}" if said and said not in str(error) else str(error)
+    return Answer(error=type(error).__name__, message=message, ok=False)
 
 
 @asynccontextmanager
@@ -85,20 +140,23 @@ async def _warm(store: Store | None) -> None:
         await store.now()
 
 
-async def _answered(asked: Asked, store: Store | None, say: Callable[[Answer], None]) -> None:
+async def _answered(
+    asked: Asked, stage: Stage, store: Store | None, say: Callable[[Answer], None]
+) -> Answered:
     live: Live = Nowhere(objects=asked.objects)
     if store is not None:
         live = LiveStore(store, asyncio.get_running_loop())
+
+    def each(number: int) -> None:
+        if number % 25 == 0:
+            say(Answer(played=number))
+
     try:
         real = await _real(asked, store)
-        answer, kept = await _in_a_thread(lambda: _played(asked, live, say, real))
-        if kept is not None and store is not None and asked.keep:
-            await shelve(store, *kept)
-        say(answer)
+        answered: Answered = await _in_a_thread(lambda: stage.play(asked, live, real=real, each=each))
     except SagacityError as error:
-        said = "; ".join(f"{r.what} ({r.where})" for r in GUARD.refusals)
-        message = f"{error}; {said}" if said and said not in str(error) else str(error)
-        say(Answer(error=type(error).__name__, message=message, ok=False))
+        return _failed(error), None
+    return answered
 
 
 async def _real(asked: Asked, store: Store | None) -> Real | None:
@@ -137,97 +195,6 @@ async def _in_a_thread(work: Callable[[], Any]) -> Any:
 
     threading.Thread(target=run, name="rehearsal", daemon=True).start()
     return await done
-
-
-Kept = tuple[Flow, Played, Report]
-
-
-def _played(
-    asked: Asked, live: Live, say: Callable[[Answer], None], real: Real | None
-) -> tuple[Answer, Kept | None]:
-    """In the watched thread: import, play, judge."""
-    GUARD.refusals = []
-    scene = _scene(asked)
-
-    def each(number: int) -> None:
-        if number % 25 == 0:
-            say(Answer(played=number))
-
-    if real is not None:
-        played, found = compared(scene, live, real)
-        answer = Answer(said=found.json(), ok=found.ok, text=found.text(), run=str(found.dry))
-        return answer, (scene.flow, played, report_of(scene, played, live))
-    if asked.act == "run":
-        played, report = rehearsed(scene, live)
-        text = report.text()
-        if asked.minimise and not report.ok:
-            text += "\n" + minimised(scene, live, asked.flow)
-        answer = Answer(said=report.json(), ok=report.ok, text=text, run=str(report.run))
-        return answer, (scene.flow, played, report)
-    return _searched(asked, scene, live, each), None
-
-
-def _searched(asked: Asked, scene: Scene, live: Live, each: Callable[[int], None]) -> Answer:
-    """Many paths: explored, or by chance."""
-    found: Explored | Chaotic
-    if asked.act == "chaos":
-        found = chaotic(scene, live, Chaos.model_validate(asked.chaos or {}), each=each)
-        worst = found.worst
-    else:
-        found = explore(scene, live, each=each)
-        worst = found.failing[0].faults if found.failing else None
-    text = found.text()
-    if asked.minimise and worst is not None:
-        text += "\n" + minimised(scene, live, asked.flow, faults=worst)
-    return Answer(said=found.json(), ok=found.ok, text=text)
-
-
-def _scene(asked: Asked) -> Scene:
-    from sagacity.cli.projects import serving, wanted_flow
-
-    project: Project = serving(asked.flow)
-    flow = wanted_flow(project, asked.flow)
-    return made_scene(
-        flow,
-        asked.input,
-        minds=_minds(asked.mocks, flow),
-        script=asked.script,
-        faults=asked.faults,
-        key=asked.key,
-        watch=_watch,
-    )
-
-
-def _watch(refusals: list[Refusal]) -> None:
-    refusals += GUARD.refusals  # what was refused while modules were imported
-    GUARD.refusals = refusals
-
-
-def _minds(module: str | None, flow: Flow) -> dict[str, Any]:
-    """What a module of mocks has for the flow's externals: attributes named like the class or the external.
-
-    Raises:
-        ConfigError: there is no such module, or it has nothing for any external.
-    """
-    if module is None:
-        return {}
-    import importlib
-
-    name = module.removesuffix(".py").rstrip("/").replace("/", ".")
-    try:
-        loaded = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"there is no module {module!r}: {error}") from None
-    found = {
-        cls.name: getattr(loaded, name)
-        for cls in flow.externals.values()
-        for name in (cls.__name__, cls.name)
-        if hasattr(loaded, name) and getattr(loaded, name) is not cls
-    }
-    if not found:
-        wanted = ", ".join(cls.__name__ for cls in flow.externals.values())
-        raise ConfigError(f"{module} mocks none of the flow's externals: name a class like one of {wanted}")
-    return minds_of(found)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from sagacity.errors import ConfigError
 from sagacity.ids import new_id
 from sagacity.model.canonical import loaded
 from sagacity.orchestrator import Orchestrator
+from sagacity.store.memory import MemoryDatabase
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ async def dry_run(
     live = live_of(app, objects=objects)
     played, report = await _guarded(lambda: rehearsed(scene, live))
     if app is not None and keep:
-        await shelve(app.store, flow, played, report)
+        await shelve(app.store, played, report)
     return report
 
 
@@ -141,9 +142,9 @@ async def _guarded(work: Callable[[], T]) -> T:
     return await asyncio.to_thread(watched)
 
 
-def rehearsed(scene: Scene, live: Live) -> tuple[Played, Report]:
-    """One path and its report. Blocks; on a thread without a running loop."""
-    played = play(scene, live)
+def rehearsed(scene: Scene, live: Live, database: MemoryDatabase | None = None) -> tuple[Played, Report]:
+    """One path and its report. Blocks; on a thread without a running loop. `database`: one to use again."""
+    played = play(scene, live, database)
     return played, report_of(scene, played, live)
 
 
@@ -159,6 +160,7 @@ def made_scene(
     input: Any,
     *,
     minds: Mapping[str, Any],
+    project: Project | None = None,
     script: Script | None = None,
     faults: Iterable[Fault | str] = (),
     key: str | None = None,
@@ -175,7 +177,7 @@ def made_scene(
     if key is None:
         key = str(loaded(data)[flow.key_field]) if flow.key_field else str(saga)
     return Scene(
-        project=Project.of(flow.cls),
+        project=project or Project.of(flow.cls),
         flow=flow,
         input=data,
         key=key,

@@ -5,13 +5,13 @@ any other. What it says of versions is set to that lane's own, where runs of one
 the other.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 from sagacity.chain import extend
-from sagacity.definition.flow import Flow
+from sagacity.clock import Clock, SystemClock
 from sagacity.dry.play import Played
 from sagacity.dry.report import Report, read_report
 from sagacity.errors import Conflict, NotFound
@@ -20,67 +20,139 @@ from sagacity.ids import new_id
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL
 from sagacity.model.record import Status
-from sagacity.model.unit import Batch, BatchRefused, ChainHead, Message, ObjectChange, Unit, WorkerInfo
+from sagacity.model.unit import (
+    Batch,
+    BatchRefused,
+    ChainHead,
+    Message,
+    ObjectChange,
+    ObjectState,
+    Unit,
+    WorkerInfo,
+)
 from sagacity.model.views import HistoryLine
 from sagacity.store.base import Store
 
 _TRIES = 20
 _LEASE = timedelta(minutes=1)
+_AT_ONCE = 64
+"""Sagas in one write at the most."""
 
 
-async def shelve(store: Store, flow: Flow, played: Played, report: Report) -> None:
-    """Store a run's sagas, the one that was rehearsed last: it is there when all are.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A run to be put away."""
+
+    played: Played
+    report: Report
+
+
+class Shelf:
+    """Where the dry runs of one process are put away, on one chain of lane `dry`.
 
     Args:
         store: opened, of the live lane; what is written is seen in lane `dry` only.
-        flow: what was rehearsed.
-        played: what came of it.
-        report: what is told of it.
+        clock: says when the lease wants to be prolonged.
+    """
+
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
+        self._dry = store.beside("dry")
+        self._clock = clock or SystemClock()
+        self._worker: UUID | None = None
+        self._head: ChainHead | None = None
+        self._since = 0.0
+
+    async def put(self, runs: Sequence[Kept]) -> None:
+        """Store runs, all sagas of each; in as few writes as their objects allow.
+
+        Raises:
+            StoreError: the database refused. Conflict: others store dry runs of the same objects without end.
+        """
+        # The one that was rehearsed comes last of its run: it is there when all are.
+        sagas = [
+            (run, saga)
+            for run in runs
+            for saga in (*(s for s in run.played.records if s != run.played.saga), run.played.saga)
+        ]
+        while sagas:
+            sagas = sagas[await self._written(sagas) :]
+
+    async def close(self) -> None:
+        """Let go of the chain."""
+        if self._worker is not None:
+            await self._dry.unregister(self._worker)
+        self._worker = self._head = None
+
+    async def _written(self, sagas: "Sequence[tuple[Kept, UUID]]") -> int:
+        """Store the first of these in one write; returns how many."""
+        for _ in range(_TRIES):
+            head, worker = await self._chain()
+            units = await self._units(sagas)
+            rows = extend(head, units, tenant=self._dry.tenant, lane=self._dry.lane)
+            batch = Batch(head=head, rows=rows, units=tuple(units), worker=worker)
+            try:
+                await self._dry.write(batch)
+            except BatchRefused:
+                continue  # another run of the same objects was stored meanwhile: behind it, then
+            self._head = batch.new_head
+            return len(units)
+        raise Conflict(f"dry run {sagas[0][1]} could not be stored: others of its objects come all the time")
+
+    async def _chain(self) -> tuple[ChainHead, UUID]:
+        """Its place in the lane: taken when first needed, and again where it was lost."""
+        now = self._clock.monotonic()
+        if self._worker is not None and now - self._since > _LEASE.total_seconds() / 3:
+            alive = await self._dry.heartbeat(self._worker, _LEASE)
+            self._since, self._worker = now, self._worker if alive else None
+        if self._worker is None or self._head is None:
+            await self._dry.take_over()  # of processes that were killed; nobody else looks after this lane
+            self._since, self._worker = now, new_id()
+            at = await self._dry.now()
+            info = WorkerInfo(
+                id=self._worker, name="dry run", definitions={}, started_at=at, lease_until=at + _LEASE
+            )
+            self._head = await self._dry.register(info)
+        return self._head, self._worker
+
+    async def _units(self, sagas: "Sequence[tuple[Kept, UUID]]") -> list[Unit]:
+        """Units of the first sagas, up to the one that changes again what one of these changed."""
+        told = [(run, saga, _lines(run.played, saga)) for run, saga in sagas[:_AT_ONCE]]
+        names = {line.object for _, _, lines in told for line in lines if isinstance(line, L.Applied)}
+        states = await self._dry.objects(sorted(names)) if names else {}
+        changed: set[str] = set()
+        units: list[Unit] = []
+        for run, saga, lines in told:
+            mine = {line.object for line in lines if isinstance(line, L.Applied)}
+            if mine & changed:
+                break
+            changed |= mine
+            units.append(_unit(run, saga, lines, states))
+        return units
+
+
+async def shelve(store: Store, played: Played, report: Report) -> None:
+    """Store one run; see `Shelf.put`.
 
     Raises:
-        StoreError: the database refused. Conflict: others store dry runs of the same objects without end.
+        StoreError, Conflict: as there.
     """
-    dry = store.beside("dry")
-    worker = new_id()
-    now = await dry.now()
-    info = WorkerInfo(
-        id=worker,
-        name="dry run",
-        definitions={flow.name: (flow.version, flow.hash)},
-        started_at=now,
-        lease_until=now + _LEASE,
-    )
-    head = await dry.register(info)
+    shelf = Shelf(store)
     try:
-        last = [saga for saga in played.records if saga != played.saga]
-        for saga in (*last, played.saga):
-            head = await _put(dry, played, saga, report, head=head, worker=worker)
+        await shelf.put([Kept(played=played, report=report)])
     finally:
-        await dry.unregister(worker)
+        await shelf.close()
 
 
-async def _put(
-    dry: Store, played: Played, saga: UUID, report: Report, *, head: ChainHead, worker: UUID
-) -> ChainHead:
-    for _ in range(_TRIES):
-        unit = await _unit(dry, played, saga, report)
-        rows = extend(head, [unit], tenant=dry.tenant, lane=dry.lane)
-        batch = Batch(head=head, rows=rows, units=(unit,), worker=worker)
-        try:
-            await dry.write(batch)
-        except BatchRefused:
-            continue  # another run of the same objects was stored meanwhile: behind it, then
-        return batch.new_head
-    raise Conflict(f"dry run {played.saga} could not be stored: others of the same objects come all the time")
-
-
-async def _unit(dry: Store, played: Played, saga: UUID, report: Report) -> Unit:
-    lines = [
+def _lines(played: Played, saga: UUID) -> list[L.Line]:
+    return [
         L.read_line(x.kind, x.data or "null", at=x.at, object=x.object, version=x.version)
         for x in played.stories[saga]
     ]
+
+
+def _unit(run: Kept, saga: UUID, lines: Sequence[L.Line], states: Mapping[str, ObjectState]) -> Unit:
+    played, report = run.played, run.report
     changes: list[ObjectChange] = []
-    states = await dry.objects([line.object for line in lines if isinstance(line, L.Applied)])
     stored = [_as_stored(line, played, saga) for line in lines]
     for n, line in enumerate(stored):
         if isinstance(line, L.Applied):
@@ -88,8 +160,7 @@ async def _unit(dry: Store, played: Played, saga: UUID, report: Report) -> Unit:
             stored[n] = replace(line, version=version)
             state = NULL if line.own_table else line.after
             changes.append(ObjectChange(object=line.object, version=version, state=state))
-    is_run = saga == played.saga
-    said = report.json() if is_run else NULL
+    said = report.json() if saga == played.saga else NULL
     stored.append(L.Rehearsed(run=played.saga, verdict=report.verdict, data=said, at=lines[-1].at))
     record = folded(saga, stored)
     started = stored[0]

@@ -107,13 +107,15 @@ class World:
         ours = {"SAGACITY_STORE": self.store, "SAGACITY_LEASE": str(self.lease), "NO_COLOR": "1"}
         return {**kept, **addresses(self.urls), **ours}
 
-    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start `sagacity …` in a process group of its own."""
+    def begin(
+        self, *arguments: str, env: Mapping[str, str] | None = None, stdout: Any = subprocess.PIPE
+    ) -> "subprocess.Popen[str]":
+        """Start `sagacity …` in a process group of its own; `env` and `stdout` differ from ours if given."""
         return subprocess.Popen(
             [sys.executable, "-m", "sagacity", *self.options, *arguments],
             cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
+            env=self.environment if env is None else env,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -8,6 +8,7 @@ import typer
 from sagacity.cli.call import Call, Output
 
 if TYPE_CHECKING:
+    from sagacity.dry.apart import Apart
     from sagacity.dry.orders import Answer, Asked, Place
 
 
@@ -68,13 +69,51 @@ async def dry_run(
         mocks=mocks, script=script, faults=faults, explore=explore, chaos=chaos, minimise=minimise
     )
     orders = await _orders(call, flow, input_, against)
-    ok = True
+    orders = [order.model_copy(update=wanted) for order in orders]
     async with call.place() as place, Apart.started(_store(call, place.url)) as stage:
-        for order in orders:
-            answer = await stage.ask(order.model_copy(update=wanted))
-            _print(call, answer)
-            ok = ok and answer.ok
+        if len(orders) > 1 and call.output is Output.TABLE and wanted.get("act", "run") == "run":
+            ok = await _told_in_lines(call, stage, orders)
+        else:
+            ok = await _told_in_full(call, stage, orders)
     return Exit.DONE if ok else Exit.FOUND
+
+
+async def _told_in_full(call: Call, stage: "Apart", orders: "list[Asked]") -> bool:
+    from sagacity.dry.apart import as_raised
+
+    ok = True
+    plain = call.output is not Output.TABLE
+    async for answer in stage.ask_all(order.model_copy(update={"text": not plain}) for order in orders):
+        if answer.error is not None:
+            raise as_raised(answer)
+        _print(call, answer)
+        ok = ok and answer.ok
+    return ok
+
+
+async def _told_in_lines(call: Call, stage: "Apart", orders: "list[Asked]") -> bool:
+    """A line for each of many, what must not go live at length, and how many ended how."""
+    from collections import Counter
+
+    from sagacity.dry.report import read_report
+
+    ends: Counter[str] = Counter()
+    number, ok = 0, True
+    async for answer in stage.ask_all(order.model_copy(update={"text": False}) for order in orders):
+        number += 1
+        ok = ok and answer.ok
+        if answer.error is not None:
+            ends["could not be played"] += 1
+            call.text(f"! {number}: {answer.message}")
+            continue
+        report = read_report(answer.said or "")
+        ends[report.verdict] += 1
+        call.text(f"{report.verdict:<16}{report.key:<34}{report.run}")
+        if not answer.ok:
+            call.text(report.text().rstrip("\n"))
+    told = ", ".join(f"{count:,} {end}" for end, count in sorted(ends.items()))
+    call.text(f"{number:,} dry runs: {told}")
+    return ok
 
 
 def _wanted(

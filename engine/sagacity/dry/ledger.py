@@ -137,6 +137,8 @@ class Ledger:
                 landed = effect.status is EffectStatus.LANDED
                 if record.status is Status.COMMITTED and landed:
                     expected[effect.key] = effect.step
+                elif record.status is Status.WAITING and landed:
+                    expected[effect.key] = ""  # it is the saga's own still
                 elif effect.undo is None and record.status in (Status.ROLLED_BACK, Status.ABANDONED):
                     expected[effect.key] = ""
         for record in records:

@@ -11,11 +11,12 @@ from uuid import UUID
 
 from sagacity.clock import Clock
 from sagacity.dry.live import Live
+from sagacity.dry.quick import QuickStore
 from sagacity.errors import StoreError
 from sagacity.model.unit import Batch, ChainHead, Claimed, ObjectState, Unit, Written
 from sagacity.store import batch as batches
 from sagacity.store.base import OwnRow, RowImages, RowsBusy
-from sagacity.store.memory import MemoryDatabase, MemoryStore
+from sagacity.store.memory import MemoryDatabase
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ Seen = Callable[[Sequence[Unit]], Coroutine[Any, Any, None]]
 """Told of the units of a batch, before and after it is written."""
 
 
-class DryStore(MemoryStore):
+class DryStore(QuickStore):
     """See the module.
 
     Args:

@@ -33,7 +33,7 @@ from sagacity.model.unit import Message, Notice, ObjectState, Unit
 from sagacity.model.views import HistoryLine
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.worker import Worker
-from sagacity.store.base import RowImages, SagaRow
+from sagacity.store.base import RowImages
 from sagacity.store.memory import MemoryDatabase
 from sagacity.telemetry import REHEARSING
 from sagacity.testing.chance import Chance
@@ -88,6 +88,7 @@ class Played:
         stores: what each write held, as a crash names it (`completed take_money`).
         came: what came from outside: (virtual seconds, wait, how).
         endless: it was stopped, for it went on and on.
+        waiting: it was left waiting, for the script has no more patience.
         standing: what is left outside that should not be.
     """
 
@@ -104,6 +105,7 @@ class Played:
     began: datetime
     seconds: float
     endless: bool
+    waiting: bool
     errors: tuple[str, ...]
 
     @property
@@ -183,11 +185,12 @@ class _Stage:
         self._rested = asyncio.Event()
         self._worker: Worker | None = None
         self._ending = False
-        self._rows: list[SagaRow] = []
+        self._records: dict[UUID, Record] = {}
         self._said: set[tuple[UUID, str, str]] = set()
         self._written: Counter[str] = Counter()
         self._saga = scene.run
         self._dead: BaseException | None = None
+        self._waiting = False
 
     def run(self) -> Played:
         return self.loop.run_until_complete(self._story())
@@ -244,6 +247,7 @@ class _Stage:
 
     async def _after(self, units: Sequence[Unit]) -> None:
         self.units += units
+        self._records.update((unit.saga, unit.record) for unit in units)
         if any(unit.release for unit in units):
             self._rested.set()
         for unit in units:
@@ -290,7 +294,7 @@ class _Stage:
         await asyncio.sleep(self.outside.lands_within)  # noqa: TID251 - virtual
         await self._quiet()
         self._check_alive()
-        self._ending = True
+        self._ending = self.store.over = True
         if self._worker is not None and not supervisor.done():
             with contextlib.suppress(Exception):
                 await self._worker.stop(grace=timedelta(seconds=1))
@@ -313,14 +317,18 @@ class _Stage:
             await asyncio.sleep(_MOMENT)  # noqa: TID251 - virtual
             if self._worker is None:
                 continue
-            self._rows = rows = [row async for row in self.store.sagas_whole()]
-            if any(row.owner is not None for row in rows) or not rows:
+            begun, in_hand, unheard = self.store.standing()
+            if in_hand or not begun:
                 async with asyncio.timeout(_LONGEST.total_seconds()):
                     await self._rested.wait()
-            elif any(row.arrivals != row.heard for row in rows):
+            elif unheard:
                 self._poke()
             else:
                 return
+
+    def _by_id(self) -> list[Record]:
+        """All sagas as they stand."""
+        return [self._records[saga] for saga in sorted(self._records)]
 
     def _poke(self) -> None:
         if self._worker is not None:
@@ -337,7 +345,7 @@ class _Stage:
         if await self.store.ring():  # as a sweeper would: somebody was told something and not woken
             self._poke()
             return True
-        open_ = [row.record for row in self._rows if not ended(row.record)]
+        open_ = [record for record in self._by_id() if not ended(record)]
         for record in open_:
             if not record.backward and await self._arrives(record):
                 return True
@@ -345,6 +353,10 @@ class _Stage:
         if not due:
             return False
         left = (min(due) - self.clock.now()).total_seconds()
+        patience = self.scene.script.patience
+        if patience is not None and left > patience.total_seconds():
+            self._waiting = True
+            return False
         await asyncio.sleep(max(0.0, left) + _MOMENT)  # noqa: TID251 - virtual
         self._poke()
         return True
@@ -406,7 +418,7 @@ class _Stage:
     # --- what is left of it ---------------------------------------------------------------------------------
 
     async def _told(self, endless: bool) -> Played:
-        records = {row.record.id: row.record for row in self._rows}
+        records = {record.id: record for record in self._by_id()}
         stories = {saga: tuple(await self.store.history(saga)) for saga in records}
         notices = [notice for unit in self.units for notice in unit.notices]
         return Played(
@@ -423,6 +435,7 @@ class _Stage:
             began=self.began,
             seconds=self.loop.time(),
             endless=endless,
+            waiting=self._waiting,
             errors=tuple(str(fault.get("message")) for fault in self.loop.faults),
         )
 

@@ -22,7 +22,7 @@ from sagacity.model.views import HistoryLine, LockView
 
 SCHEMA_VERSION = 1
 
-Verdict = Literal["would commit", "would roll back", "would be stuck", "refused", "cannot tell"]
+Verdict = Literal["would commit", "would roll back", "would be stuck", "would wait", "refused", "cannot tell"]
 
 _ENDS: dict[Status, Verdict] = {
     Status.COMMITTED: "would commit",
@@ -173,8 +173,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """It came to an end, was refused nothing, and left nothing standing."""
-        return self.verdict in ("would commit", "would roll back") and not self.standing
+        """It came to an end, or to a wait that is to be; was refused nothing, and left nothing standing."""
+        return self.verdict in ("would commit", "would roll back", "would wait") and not self.standing
 
     def json(self) -> JsonText:
         """The report as canonical JSON."""
@@ -258,6 +258,8 @@ def verdict_of(played: Played) -> tuple[Verdict, str | None]:
     if record.status in _ENDS:
         return _ENDS[record.status], record.reason
     waits = ", ".join(wait.name for wait in record.waits) or str(record.waits_for)
+    if played.waiting:
+        return "would wait", f"for {waits}"
     return "cannot tell", f"it waits for {waits}, and nothing comes"
 
 

@@ -34,6 +34,8 @@ class Script(BaseModel):
     Attributes:
         signals: wait (as the flow names it) → how it comes. The first one named here wins in its state.
         faults: texts as `effect take_money: lost`; see `sagacity.dry.faults.KINDS`.
+        patience: a wait that would last longer ends the run there, and the saga "would wait"; by default the
+            run goes on through every deadline.
         seed: decides ids.
     """
 
@@ -41,6 +43,7 @@ class Script(BaseModel):
 
     signals: dict[str, Arrival] = Field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    patience: timedelta | None = None
     seed: int = 0
 
     @property

@@ -39,6 +39,7 @@ _ENDS = {
     "would commit": "committed",
     "would roll back": "rolled back",
     "would be stuck": "STUCK",
+    "would wait": "waits",
     "refused": "REFUSED",
     "cannot tell": "NO END",
 }

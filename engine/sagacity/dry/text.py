@@ -20,6 +20,7 @@ _MARKS = {
     "would commit": "would commit",
     "would roll back": "would roll back",
     "would be stuck": "WOULD BE STUCK",
+    "would wait": "would wait",
     "refused": "REFUSED",
     "cannot tell": "CANNOT TELL",
 }

@@ -281,7 +281,7 @@ class _Stage:
         message = start_message(
             scene.flow, saga=self._saga, key=scene.key, data=scene.input, now=self.clock.now()
         )
-        await self.store.put([message])
+        await self.store.post(message)
         supervisor = self.loop.create_task(self._supervised())
         endless = True
         for _ in range(_TURNS):
@@ -411,7 +411,7 @@ class _Stage:
         message = Message(
             id=self._ids.id(), kind=kind, saga=saga, name=name, data=data, arrived_at=self.clock.now()
         )
-        await self.store.put([message])
+        await self.store.post(message)
         if self._worker is not None:
             self._worker.poke()
 

@@ -9,14 +9,20 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from sagacity.model.unit import Claimed, Message
+from sagacity.store import schema
 from sagacity.store.base import Served
+from sagacity.store.compiled import plain
 from sagacity.store.memory import MemoryStore
+from sagacity.store.rows import message_values
 from sagacity.store.types import micros
 
 _AWAKE = "SELECT 1 FROM saga WHERE owner IS NULL AND (arrivals <> heard OR wake_at <= ?) LIMIT 1"
 _STARTS = "SELECT 1 FROM inbox WHERE kind = 'start' AND NOT done AND taken_by IS NULL LIMIT 1"
 _UNRUNG = "SELECT 1 FROM inbox WHERE NOT rung LIMIT 1"
+_BELL = "UPDATE saga SET arrivals = arrivals + 1 WHERE id = ?"
 _STANDING = "SELECT owner IS NOT NULL, arrivals <> heard FROM saga"
 
 
@@ -38,6 +44,16 @@ class QuickStore(MemoryStore):
         """Whether there is a saga; one that somebody has in hand; one that was told something unheard."""
         rows = self._database.raw.execute(_STANDING).fetchall()
         return bool(rows), any(owned for owned, _ in rows), any(unheard for _, unheard in rows)
+
+    async def post(self, message: Message) -> None:
+        """Put a message that is new, as its one sender knows; its saga's bell rings if it has begun."""
+        fresh = message.kind == "start"
+
+        def work(conn: Connection) -> None:
+            rung = fresh or self._database.raw.execute(_BELL, (str(message.saga),)).rowcount > 0
+            plain(schema.inbox).run(conn, self._scope, [message_values(message, done=False, rung=rung)])
+
+        await self._write(work)
 
     async def claim(self, worker: UUID, definitions: Served, *, limit: int) -> list[Claimed]:
         """As ever."""

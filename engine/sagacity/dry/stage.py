@@ -4,6 +4,7 @@ What can be is made once: modules are imported once, and all runs share one data
 emptied between them.
 """
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,6 +27,9 @@ from sagacity.dry.shelf import Kept
 from sagacity.errors import ConfigError
 from sagacity.store.memory import MemoryDatabase
 
+_COLLECT_EVERY = 20_000
+"""Objects made more than let go of until the youngest are collected."""
+
 Answered = tuple[Answer, Kept | None]
 
 
@@ -34,6 +38,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._database = MemoryDatabase()
+        self._settled = False
         self._flows: dict[str, tuple[Project, Flow, list[Refusal]]] = {}
 
     def play(
@@ -67,11 +72,20 @@ class Stage:
 
     def _run(self, asked: Asked, scene: Scene, live: Live) -> Answered:
         played, report = rehearsed(scene, live, self._database)
+        self._settle()
         text = report.text() if asked.text else None
         if asked.minimise and not report.ok:
             text = (text or "") + "\n" + minimised(scene, live, asked.flow)
         answer = Answer(said=report.json(), ok=report.ok, text=text, run=str(report.run))
         return answer, Kept(played=played, report=report)
+
+    def _settle(self) -> None:
+        """What is here after the first run stays, and each run leaves little: collect less often."""
+        if not self._settled:
+            self._settled = True
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_COLLECT_EVERY, 10, 10)
 
     def _scene(self, asked: Asked) -> Scene:
         project, flow, refused = self._flow(asked.flow)

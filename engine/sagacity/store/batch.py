@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from sagacity.errors import StoreError
 from sagacity.model.canonical import NULL
@@ -102,20 +102,16 @@ def write(conn: Connection, scope: Scope, batch: Batch) -> Written:
 
 def move_head(conn: Connection, scope: Scope, head: ChainHead) -> None:
     """Set where a chain stands."""
-    conn.execute(
-        update(schema.chain)
-        .where(scope.of(schema.chain), schema.chain.c.id == head.id)
-        .values(position=head.position, hash=head.hash)
-    )
+    stands = {"row_id": head.id, "position": head.position, "hash": head.hash}
+    by_id(schema.chain, ("position", "hash")).run(conn, scope, [stands])
 
 
 # --- looking ----------------------------------------------------------------------------------------
 
 
 def _check_head(conn: Connection, scope: Scope, head: ChainHead) -> None:
-    table = schema.chain
     row = conn.execute(
-        select(table.c.epoch, table.c.position).where(scope.of(table), table.c.id == head.id)
+        _HEAD, {"in_tenant": scope.tenant, "in_lane": scope.lane, "keys": [head.id]}
     ).one_or_none()
     if row is None or (row.epoch, row.position) != (head.epoch, head.position):
         raise HeadMoved(f"chain {head.id} does not stand at {head.position} with epoch {head.epoch}")
@@ -149,6 +145,8 @@ def _among(query: Select[Any], column: Any) -> Select[Any]:
 
 _INBOX, _SAGA, _OBJECT = schema.inbox.c, schema.saga.c, schema.object.c
 _STANDS = (_SAGA.id, _SAGA.revision, _SAGA.epoch, _SAGA.owner, _SAGA.arrivals, _SAGA.heard)
+_CHAIN = schema.chain.c
+_HEAD = _among(select(_CHAIN.epoch, _CHAIN.position), _CHAIN.id)
 _SAGAS = _among(select(*_STANDS), _SAGA.id)
 _MAIL = _among(select(_INBOX.id, _INBOX.done), _INBOX.id)
 _KEYS = _among(select(_INBOX.definition, _INBOX.key).where(schema.IS_START), _INBOX.key)

@@ -11,12 +11,12 @@ from uuid import UUID
 
 from sagacity.clock import Clock
 from sagacity.dry.live import Live
-from sagacity.dry.quick import QuickStore
 from sagacity.errors import StoreError
 from sagacity.model.unit import Batch, ChainHead, Claimed, ObjectState, Unit, Written
 from sagacity.store import batch as batches
 from sagacity.store.base import OwnRow, RowImages, RowsBusy
 from sagacity.store.memory import MemoryDatabase
+from sagacity.store.quick import QuickStore
 
 T = TypeVar("T")
 

@@ -42,6 +42,16 @@ Against = Annotated[
     typer.Option("--against", metavar="SAGA_ID", help="Play this real saga's story, and compare."),
 ]
 
+Recorded = Annotated[
+    bool, typer.Option("--recorded", help="Newest real answers of externals with record=True answer first.")
+]
+Generate = Annotated[
+    bool, typer.Option("--generate", help="What nobody mocks is answered from its declared type.")
+]
+RealReads = Annotated[
+    bool, typer.Option("--real-reads", help="Reads that are declared safe are made for real.")
+]
+
 
 async def dry_run(
     call: Call,
@@ -55,6 +65,9 @@ async def dry_run(
     chaos: ChaosFile = None,
     minimise: Minimise = False,
     against: Against = None,
+    recorded: Recorded = False,
+    generate: Generate = False,
+    real_reads: RealReads = False,
 ) -> int:
     """Rehearse a flow on live data: the real code and log, and nothing happens. 1: it must not go live.
 
@@ -68,6 +81,7 @@ async def dry_run(
     wanted = _wanted(
         mocks=mocks, script=script, faults=faults, explore=explore, chaos=chaos, minimise=minimise
     )
+    wanted |= {"recorded": recorded, "generate": generate, "real_reads": real_reads}
     orders = await _orders(call, flow, input_, against)
     orders = [order.model_copy(update=wanted) for order in orders]
     async with call.place() as place, Apart.started(_store(call, place.url)) as stage:

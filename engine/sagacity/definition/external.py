@@ -7,7 +7,7 @@ external brings its mock, so each flow can be rehearsed without touching anythin
 
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Concatenate, Self, TypeVar, overload
 
@@ -55,6 +55,7 @@ class Call:
         safe_on_nothing: as an inverse, it may run although the effect may never have happened.
         takes_key: it wants the idempotency key as `key`.
         takes_undoes: as an inverse, it wants the key of what it takes back as `undoes`.
+        safe: as a read, a dry run may make it for real where it is asked to.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Call:
     safe_on_nothing: bool = False
     takes_key: bool = False
     takes_undoes: bool = False
+    safe: bool = False
 
 
 @overload
@@ -97,10 +99,23 @@ def effect(function: Any = None, /, *, inverse: str | None = None, safe_on_nothi
     return marked if function is None else marked(function)
 
 
-def read(function: _Given[_S, _R], /) -> _Given[_S, _R]:
-    """A method that only asks the world; a step may call any number of them."""
-    setattr(function, _MARK, Call(name=function.__name__, kind="read"))
-    return function
+@overload
+def read(function: _Given[_S, _R], /) -> _Given[_S, _R]: ...
+@overload
+def read(*, safe: bool = False) -> Callable[[_Given[_S, _R]], _Given[_S, _R]]: ...
+def read(function: Any = None, /, *, safe: bool = False) -> Any:
+    """A method that only asks the world; a step may call any number of them.
+
+    Args:
+        function: an async method.
+        safe: asking costs and changes nothing, so a dry run may ask for real (`--real-reads`).
+    """
+
+    def marked(function: Any) -> Any:
+        setattr(function, _MARK, Call(name=function.__name__, kind="read", safe=safe))
+        return function
+
+    return marked if function is None else marked(function)
 
 
 def call_of(function: Any) -> Call | None:
@@ -119,17 +134,30 @@ class External:
         effects: declared effects by name.
         reads: declared reads by name.
         has_probe: it can tell whether an effect landed.
+        record: its real answers may answer in dry runs (`--recorded`).
+        secrets: fields of those answers that are blotted out then.
     """
 
     name: ClassVar[str] = ""
     effects: ClassVar[Mapping[str, Call]] = {}
     reads: ClassVar[Mapping[str, Call]] = {}
     has_probe: ClassVar[bool] = False
+    record: ClassVar[bool] = False
+    secrets: ClassVar[tuple[str, ...]] = ()
     Mock: ClassVar[Any] = None
 
-    def __init_subclass__(cls, *, name: str | None = None, **options: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str | None = None,
+        record: bool | None = None,
+        secrets: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init_subclass__(**options)
         cls.name = name or snake_case(cls.__name__)
+        cls.record = cls.record if record is None else record
+        cls.secrets = cls.secrets if secrets is None else tuple(secrets)
         calls = {
             attribute: call
             for attribute in dir(cls)

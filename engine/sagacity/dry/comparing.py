@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from sagacity.dry.faults import Fault
-from sagacity.dry.live import Live, Statements
+from sagacity.dry.live import Live, Recorded, Statements
 from sagacity.dry.play import Played, Scene, play
 from sagacity.dry.report import embedded
 from sagacity.dry.script import Arrival, Script
@@ -149,7 +149,7 @@ def as_it_was(scene: Scene, real: Real) -> Scene:
         scene,
         script=Script.model_validate(script.model_dump()),
         faults=(*scene.faults, *_faults(lines)),
-        recorded={name: result for name, result in real.record.results.items() if result != NULL},
+        recorded={n: Recorded(answer=said) for n, said in real.record.results.items() if said != NULL},
     )
 
 
@@ -209,6 +209,10 @@ class _Then:
     def locks(self, name: str) -> Sequence[LockView]:
         """As they are."""
         return self._live.locks(name)
+
+    def answers(self, definition: str) -> Mapping[str, Recorded]:
+        """As they are."""
+        return self._live.answers(definition)
 
     def rehearse(self, statements: Statements) -> Mapping[str, RowImages]:
         """As they are."""

@@ -6,20 +6,33 @@ It only reads. The one thing that runs statements runs them in a transaction tha
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from sagacity.model.canonical import NULL, canonical
+from sagacity.model.canonical import NULL, Json, canonical
+from sagacity.model.record import Status
 from sagacity.model.unit import ObjectState
 from sagacity.model.views import LockView
-from sagacity.store.base import OwnRow, RowImages, Store
+from sagacity.store.base import Filter, OwnRow, RowImages, Store
 from sagacity.testing.clock import NOON
 
 T = TypeVar("T")
 
+_NEWEST = 20
+"""Sagas among which recorded answers are looked for."""
+
 Statements = Sequence[tuple[UUID, Sequence[OwnRow]]]
 """Statements on the user's own tables, in order, with the sagas that run them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a step's effect really answered. `at`: when; None: to the very saga that is played again."""
+
+    answer: Json
+    at: datetime | None = None
 
 
 class Live(Protocol):
@@ -35,6 +48,9 @@ class Live(Protocol):
 
     def locks(self, name: str) -> Sequence[LockView]:
         """Who stands in the object's queue."""
+
+    def answers(self, definition: str) -> Mapping[str, Recorded]:
+        """The newest result of each step of the flow in the newest sagas that are in the log."""
 
     def rehearse(self, statements: Statements) -> Mapping[str, RowImages]:
         """The rows of the last of `statements` before and after, all of them having run; nothing stays.
@@ -76,6 +92,11 @@ class Nowhere:
         """Nobody holds anything."""
         del name
         return ()
+
+    def answers(self, definition: str) -> Mapping[str, Recorded]:
+        """Nothing was ever answered."""
+        del definition
+        return {}
 
     def rehearse(self, statements: Statements) -> Mapping[str, RowImages]:
         """No row is here, so none is changed."""
@@ -122,6 +143,20 @@ class LiveStore:
         if name not in self._locks:
             self._locks[name] = self._wait(self._store.locks(object=name))
         return self._locks[name]
+
+    def answers(self, definition: str) -> Mapping[str, Recorded]:
+        """From the newest committed sagas, as they are now."""
+        return self._wait(self._answers(definition))
+
+    async def _answers(self, definition: str) -> Mapping[str, Recorded]:
+        found: dict[str, Recorded] = {}
+        newest = Filter(definition=definition, status=(Status.COMMITTED,), limit=_NEWEST)
+        for listed in await self._store.sagas(newest):
+            row = await self._store.saga(listed.id)
+            for step, answer in row.record.results.items() if row is not None else ():
+                if answer != NULL:
+                    found.setdefault(step, Recorded(answer=answer, at=listed.updated_at))
+        return found
 
     def rehearse(self, statements: Statements) -> Mapping[str, RowImages]:
         """See the protocol."""

@@ -32,6 +32,9 @@ class Asked(BaseModel):
         objects: states to begin with, where there is no store.
         chaos: for chaos, its script.
         against: a real saga; its own story is played, and compared.
+        recorded: newest real answers of externals that say `record=True` answer before any mock.
+        generate: what nobody mocks is answered from its declared type.
+        real_reads: reads that say `safe=True` are made for real.
         minimise: shrink what fails.
         keep: store the run and its report.
         text: tell the report in words too.
@@ -49,6 +52,9 @@ class Asked(BaseModel):
     objects: dict[str, Any] = Field(default_factory=dict)
     chaos: dict[str, Any] | None = None
     against: UUID | None = None
+    recorded: bool = False
+    generate: bool = False
+    real_reads: bool = False
     minimise: bool = False
     keep: bool = True
     text: bool = True

@@ -8,6 +8,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,12 +18,18 @@ from sagacity.definition.facts import brief
 from sagacity.dry.faults import Fault
 from sagacity.dry.ledger import Landing, Ledger
 from sagacity.dry.lines import line_of, line_of_caller
+from sagacity.dry.live import Recorded
+from sagacity.dry.samples import generated
 from sagacity.errors import Refused, Unavailable
-from sagacity.model.canonical import Json, canonical
+from sagacity.model.canonical import Json, canonical, loaded
 
 LATE = 1.0
 """Virtual seconds after a step's time-out at which a late effect lands."""
 
+
+_SECRET = "(secret)"
+Ask = Callable[[type[External], str, tuple[Any, ...], Mapping[str, Any]], Any]
+"""Makes a read for real: the external, the method, its arguments."""
 
 LASTS = 30
 """Attempts after which what was down comes back: a step without an end to its retries goes on then."""
@@ -42,7 +49,8 @@ class Asked:
         undoes: the step whose effect it takes back.
         outcome: done, repeat (known under its key), empty (nothing to take back), refused, failed, read.
         provenance: declared (the external's own mock), given (one that was handed in), recorded (of a real
-            run), fault, none.
+            run), generated (from the declared type), real (a safe read was made), fault, none.
+        age: of a recorded answer, in seconds.
     """
 
     at: float
@@ -57,6 +65,7 @@ class Asked:
     provenance: str = "none"
     answer: Json | None = None
     error: str | None = None
+    age: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +87,9 @@ class Outside:
         now: virtual seconds.
         timeouts: step → seconds after which its call is given up.
         recorded: step → what it answered in a real run.
+        generate: the seed of generated answers; None: what nobody mocks is refused.
+        ask: makes a safe read for real.
+        began: when the run did.
 
     Attributes:
         calls: what would have gone out, in order.
@@ -91,7 +103,10 @@ class Outside:
     now: Callable[[], float]
     timeouts: Mapping[str, float]
     loop: Any
-    recorded: Mapping[str, Json] = field(default_factory=dict)
+    recorded: Mapping[str, Recorded] = field(default_factory=dict)
+    generate: int | None = None
+    ask: Ask | None = None
+    began: datetime | None = None
     calls: list[Asked] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     lands_by: float = 0.0
@@ -170,8 +185,14 @@ class Outside:
         return Refused(f"dry run: {what} ({where})")
 
     def _read(self, request: "_Request") -> Any:
-        request.asked.outcome = "read"
-        return self._answer(request)
+        asked, call = request.asked, request.call
+        asked.outcome = "read"
+        if self.ask is None or not call.safe:
+            return self._answer(request)
+        asked.provenance = "real"
+        value = self.ask(self.classes[asked.external], call.name, request.args, request.named)
+        asked.answer = _told(value)
+        return value
 
     async def _effect(self, request: "_Request") -> Any:
         asked, fault = request.asked, self._fault(request)
@@ -258,11 +279,11 @@ class Outside:
             return self._replayed(request)
         mind, provenance = self._mind(asked.external)
         method = getattr(mind, call.name, None)
+        if not callable(method) and self.generate is not None:
+            return self._generated(request, self.generate)
         if not callable(method):
-            raise self._refuse(
-                f"nothing answers {asked.external}.{call.name}: {type(mind).__name__} has no such method",
-                self._caller(),
-            )
+            what = f"nothing answers {asked.external}.{call.name}: {type(mind).__name__} has no such method"
+            raise self._refuse(what, self._caller())
         takes = inspect.signature(method).parameters
         given = {"key": request.key or None, "undoes": request.undoes}
         extra = {name: value for name, value in given.items() if name in takes}
@@ -275,20 +296,39 @@ class Outside:
 
     def _was_recorded(self, request: "_Request") -> bool:
         """The step's own result in the real run has the type of what its effect answers."""
-        said = self.recorded.get(step_of(request.key))
-        if said is None:
+        said, cls = self.recorded.get(step_of(request.key)), self.classes[request.asked.external]
+        if said is None or (said.at is not None and not cls.record):
             return False
         try:
-            self._adapter(request.asked.external, request.call).validate_json(said)
+            self._adapter(request.asked.external, request.call).validate_json(self._shown(request))
         except ValidationError:
             return False
         return True
 
     def _replayed(self, request: "_Request") -> Any:
-        asked, said = request.asked, self.recorded[step_of(request.key)]
+        asked, said = request.asked, self._shown(request)
+        at = self.recorded[step_of(request.key)].at
         asked.answer = said
+        asked.age = (self.began - at).total_seconds() if at is not None and self.began is not None else None
         asked.provenance = "fault" if asked.provenance == "fault" else "recorded"
         return self._adapter(asked.external, request.call).validate_json(said)
+
+    def _shown(self, request: "_Request") -> Json:
+        """A recorded answer without what its external calls secret."""
+        said = self.recorded[step_of(request.key)].answer
+        secrets = self.classes[request.asked.external].secrets
+        return canonical(_blotted(loaded(said), frozenset(secrets))) if secrets else said
+
+    def _generated(self, request: "_Request", seed: int) -> Any:
+        asked, call = request.asked, request.call
+        adapter = self._adapter(asked.external, call)
+        made = generated(adapter, seed, asked.external, call.name, asked.step or "", asked.args)
+        if made is None:
+            what = f"no answer to {asked.external}.{call.name} can be made from its type: mock it"
+            raise self._refuse(what, line_of(getattr(self.classes[asked.external], call.name)))
+        asked.provenance = "fault" if asked.provenance == "fault" else "generated"
+        asked.answer = made
+        return adapter.validate_json(made)
 
     def _adapter(self, external: str, call: Call) -> TypeAdapter[Any]:
         place = external, call.name
@@ -343,6 +383,14 @@ class _Request:
     @property
     def key(self) -> str:
         return self.sent_key or ""
+
+
+def _blotted(value: Any, secrets: frozenset[str]) -> Any:
+    if isinstance(value, list):
+        return [_blotted(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {k: _SECRET if k in secrets else _blotted(v, secrets) for k, v in value.items()}
+    return value
 
 
 def step_of(key: str) -> str:

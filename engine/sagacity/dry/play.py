@@ -19,9 +19,9 @@ from sagacity.decide.draft import ended
 from sagacity.definition.flow import Flow
 from sagacity.definition.project import Project
 from sagacity.dry.faults import Fault
-from sagacity.dry.live import Live
+from sagacity.dry.live import Live, Recorded
 from sagacity.dry.loop import DryLoop
-from sagacity.dry.outside import Outside, Refusal
+from sagacity.dry.outside import Ask, Outside, Refusal
 from sagacity.dry.overlay import DryStore
 from sagacity.dry.samples import sample_of
 from sagacity.dry.script import Arrival, Script
@@ -59,6 +59,8 @@ class Scene:
     Attributes:
         minds: external's name → what answers instead of its own mock.
         recorded: step → its result in a real run, which answers its effect where it is of that type.
+        generate: what nobody mocks is answered from its declared type.
+        ask: makes a safe read for real; None: no read is.
         run: the id of the saga; the others' follow from it and the script's seed.
         guarded: entered in each thread that runs the user's plain functions.
         watch: given the list in which what is refused to the path's code is to be written.
@@ -71,7 +73,9 @@ class Scene:
     script: Script = field(default_factory=Script)
     faults: tuple[Fault, ...] = ()
     minds: Mapping[str, Any] = field(default_factory=dict)
-    recorded: Mapping[str, Json] = field(default_factory=dict)
+    recorded: Mapping[str, Recorded] = field(default_factory=dict)
+    generate: bool = False
+    ask: Ask | None = None
     run: UUID = field(default_factory=lambda: derived_id("dry run"))
     guarded: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     watch: Callable[[list[Refusal]], None] = lambda refusals: None
@@ -175,6 +179,9 @@ class _Stage:
             timeouts=_timeouts(scene.project),
             loop=self.loop,
             recorded=scene.recorded,
+            generate=seed if scene.generate else None,
+            ask=scene.ask,
+            began=self.began,
         )
         scene.watch(self.outside.refusals)
         self.came: list[tuple[float, str, str]] = []

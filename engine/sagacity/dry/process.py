@@ -19,6 +19,7 @@ from sagacity.dry.comparing import Real
 from sagacity.dry.guard import GUARD
 from sagacity.dry.live import Live, LiveStore, Nowhere
 from sagacity.dry.orders import Answer, Asked, Setting
+from sagacity.dry.reads import RealReads
 from sagacity.dry.shelf import Kept, Shelf
 from sagacity.dry.stage import Answered, Stage
 from sagacity.errors import NotFound, SagacityError
@@ -56,12 +57,14 @@ async def _serve(setting: Setting, out: TextIO) -> None:
             await _warm(store)
             GUARD.only_these()
             say(Answer(played=0))
-            stage = Stage()
+            reads = RealReads(asyncio.get_running_loop())
+            stage = Stage(reads)
             async with _Putting.begun(store, say) as putting:
                 while line := await lines(None, sys.stdin.readline):
                     asked = Asked.model_validate_json(line)
                     answer, kept = await _answered(asked, stage, store, say)
                     await putting.put((answer, kept if asked.keep else None))
+            await reads.close()
     except SagacityError as error:
         say(Answer(error=type(error).__name__, message=str(error), ok=False))
 

@@ -14,6 +14,7 @@ this process opened before cannot be seen.
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sagacity.definition.facts import read_input
@@ -54,6 +55,9 @@ async def dry_run(
     objects: Mapping[str, Any] | None = None,
     keep: bool = True,
     here: bool = False,
+    recorded: bool = False,
+    generate: bool = False,
+    real_reads: bool = False,
 ) -> Report:
     """Rehearse one saga, and tell what would have happened. Nothing happens.
 
@@ -68,22 +72,30 @@ async def dry_run(
         objects: states to begin with by `type:id`, where there is no `app` to read them from.
         keep: store the run and its report in lane `dry` (only with `app`).
         here: in a thread of this process instead of in one of its own.
+        recorded: newest real answers of externals that say `record=True` answer before any mock.
+        generate: what nobody mocks is answered from its declared type, by the script's seed.
+        real_reads: reads that say `safe=True` are made for real; only in a process of its own.
 
     Raises:
         UnknownDefinition, InputError: nothing was rehearsed. StoreError: the live store cannot be read.
-        ConfigError: the flow or its mocks cannot be handed to another process: say `here=True`.
+        ConfigError: the flow or its mocks cannot be handed to another process: say `here=True`; or it is
+            asked for real reads here.
     """
     flow = _flow(definition, app)
     if not here:
         asked = asked_of(flow, input, mocks=mocks, script=script, faults=faults, key=key)
-        asked = asked.model_copy(update={"objects": dict(objects or {}), "keep": keep})
+        sources = {"recorded": recorded, "generate": generate, "real_reads": real_reads}
+        asked = asked.model_copy(update={"objects": dict(objects or {}), "keep": keep, **sources})
         async with Apart.started(_place(app)) as stage:
             answer = await stage.ask(asked)
         return read_report(answer.said or "")
-    scene = made_scene(
-        flow, input, minds=minds_of(_objects(mocks)), script=script, faults=faults, key=key, **_GUARDED
-    )
+    if real_reads:
+        raise ConfigError("reads are made for real in a process of its own only: leave here=True out")
+    told: dict[str, Any] = {"script": script, "faults": faults, "key": key, "generate": generate}
+    scene = made_scene(flow, input, minds=minds_of(_objects(mocks)), **told, **_GUARDED)
     live = live_of(app, objects=objects)
+    if recorded:
+        scene = replace(scene, recorded=await asyncio.to_thread(live.answers, flow.name))
     played, report = await _guarded(lambda: rehearsed(scene, live))
     if app is not None and keep:
         await shelve(app.store, played, report)
@@ -164,6 +176,7 @@ def made_scene(
     script: Script | None = None,
     faults: Iterable[Fault | str] = (),
     key: str | None = None,
+    generate: bool = False,
     **guard: Any,
 ) -> Scene:
     """What is played.
@@ -184,6 +197,7 @@ def made_scene(
         script=script,
         faults=(*script.all_faults, *(f if isinstance(f, Fault) else read_fault(f) for f in faults)),
         minds=minds,
+        generate=generate,
         run=saga,
         **guard,
     )

@@ -69,6 +69,7 @@ class Call:
     provenance: str
     answer: Json | None
     error: str | None
+    age: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +331,7 @@ def _calls(played: Played) -> Iterator[Call]:
             provenance=asked.provenance,
             answer=None if asked.answer == NULL else asked.answer,
             error=asked.error,
+            age=asked.age,
         )
 
 

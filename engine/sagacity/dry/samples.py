@@ -1,4 +1,7 @@
-"""A small value of a declared type, for what nobody scripted: the least that the type allows."""
+"""A small value of a declared type, for what nobody scripted: the least that the type allows.
+
+For answers that nobody mocks, one that differs from call to call and is the same for the same seed.
+"""
 
 from typing import Any
 
@@ -8,6 +11,7 @@ from sagacity.definition.flow import Await
 from sagacity.errors import InputError
 from sagacity.model.canonical import Json, canonical
 from sagacity.model.record import WaitsFor
+from sagacity.testing.chance import decided
 
 _TEXTS = {
     "date-time": "2026-01-01T00:00:00Z",
@@ -41,6 +45,38 @@ def sample_of(awaited: Await) -> Json:
         if _fits(awaited.data, candidate):
             return canonical(candidate)
     raise InputError(f"{awaited.name}: no simple value fits what it carries: say in the script what comes")
+
+
+def generated(adapter: TypeAdapter[Any], seed: int, *call: str) -> Json | None:
+    """An answer of this type, as JSON; the same for the same seed and call. None: none was found that fits.
+
+    Args:
+        adapter: of the declared type.
+        seed: the run's.
+        call: whose answer it is.
+    """
+    try:
+        schema = adapter.json_schema(mode="validation")
+        least = _value(schema, {})
+    except (KeyError, TypeError, ValueError):
+        return canonical(None) if _fits(adapter, None) else None
+    drawn = decided("generated", seed, *call)
+    by = (100, 5, 0)
+    for candidate in (*(_varied(least, drawn, most) for most in by), least):
+        if _fits(adapter, candidate):
+            return canonical(candidate)
+    return None
+
+
+def _varied(value: Any, drawn: float, most: int) -> Any:
+    """`value` with its free texts and numbers made the call's own; numbers by less than `most`."""
+    if isinstance(value, dict):
+        return {name: _varied(held, drawn, most) for name, held in value.items()}
+    if value == "x":
+        return f"x{int(drawn * 2**32):08x}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value + int(drawn * most)
+    return value
 
 
 def _fits(adapter: TypeAdapter[Any], value: Any) -> bool:

@@ -6,6 +6,7 @@ emptied between them.
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from sagacity.dry.guard import GUARD
 from sagacity.dry.live import Live
 from sagacity.dry.minimising import minimised
 from sagacity.dry.orders import Answer, Asked
-from sagacity.dry.outside import Refusal
+from sagacity.dry.outside import Ask, Refusal
 from sagacity.dry.play import Scene
 from sagacity.dry.rehearsing import made_scene, minds_of, rehearsed
 from sagacity.dry.report import report_of
@@ -36,7 +37,9 @@ Answered = tuple[Answer, Kept | None]
 class Stage:
     """See the module. Its calls block; they come one at a time, each from a watched thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Ask | None = None) -> None:
+        """`ask`: makes reads for real."""
+        self._ask = ask
         self._database = MemoryDatabase()
         self._settled = False
         self._flows: dict[str, tuple[Project, Flow, list[Refusal]]] = {}
@@ -62,6 +65,10 @@ class Stage:
         """
         GUARD.refusals = []
         scene = self._scene(asked)
+        if asked.recorded:
+            scene = replace(scene, recorded=live.answers(scene.flow.name))
+        if asked.real_reads:
+            scene = replace(scene, ask=self._ask)
         if real is not None:
             played, found = compared(scene, live, real)
             answer = Answer(said=found.json(), ok=found.ok, text=found.text(), run=str(found.dry))
@@ -98,6 +105,7 @@ class Stage:
             script=_script(module, asked),
             faults=asked.faults,
             key=asked.key,
+            generate=asked.generate,
             watch=partial(_watch, refused),
         )
 

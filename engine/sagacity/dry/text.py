@@ -13,6 +13,8 @@ _PROVENANCE = {
     "declared": "declared mock",
     "given": "mock handed in",
     "recorded": "recorded answer",
+    "generated": "GENERATED answer",
+    "real": "asked for REAL",
     "fault": "FAULT injected",
     "none": "",
 }
@@ -126,6 +128,8 @@ def _branches(report: Report) -> Iterator[str]:
 def _calls(report: Report) -> Iterator[str]:
     for number, call in enumerate(report.calls, 1):
         source = _PROVENANCE[call.provenance]
+        if call.age is not None:
+            source += f", {length(_span(call.age))} old"
         title = f"{number:>2}  {call.external}.{call.call}"
         yield f"{title:<{WIDTH - 4 - len(source)}}  {source}".rstrip()
         yield from _wrapped("      ", f"({_values(call.args)})")

@@ -18,13 +18,14 @@ from benchmarks.growth import growth
 from benchmarks.machine import machine
 from benchmarks.place import FOLDER, Place, place
 from benchmarks.recovery import recovery
+from benchmarks.rehearsed import rehearsing
 from benchmarks.rounds import FULL, SMOKE, Length, ladder, rounds, tell
 from benchmarks.scaling import scaling, starting
 from benchmarks.summary import summary
 from benchmarks.waiting import waiting
 
 CASES = ("A", "B", "C", "D", "F")
-EXTRA = ("E", "G", "ladder", "growth", "waiting", "recovery")
+EXTRA = ("E", "G", "H", "ladder", "growth", "waiting", "recovery")
 
 
 async def _cases(place: Place, length: Length, wanted: Sequence[str]) -> dict[str, Any]:
@@ -36,6 +37,7 @@ async def _extra(place: Place, length: Length, wanted: Sequence[str]) -> AsyncIt
     parts: dict[str, Callable[[Place, Length], Awaitable[Any]]] = {
         "E": scaling,
         "G": starting,
+        "H": rehearsing,
         "ladder": ladder,
         "growth": growth,
         "waiting": waiting,

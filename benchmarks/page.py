@@ -43,7 +43,7 @@ RATIOS = {
     "e_rate_2_vs_1": ("E: sagas a second, 2 processes to 1", ""),
     "e_share_of_cores": ("E: share of all cores that 2 processes and the server keep busy", "at least 0.85"),
     "growth_1m": ("growth: processor time per saga, on 1,000,000 to on 10,000", "under 1.2"),
-    "h_dry_vs_real": ("H: dry run to real run", "under 1.3"),
+    "h_dry_vs_real": ("H: processor time, dry run to real run", "under 1.3"),
 }
 NOTES = Path(__file__).with_name("optimised.md")
 Found = Mapping[str, Any]
@@ -175,9 +175,19 @@ A worker with {one["in_flight"]:,.0f} sagas in the middle of an effect is killed
 lease is {one["lease"]:.0f} s."""
 
 
+def _rehearsing(found: Found) -> str:
+    told = {"real": "a real saga", "dry": "a dry run, kept with its report"}
+    rows = [
+        [told[how], f"{one['per_second']:,.0f}", f"{(cpu_per_saga(one) or 0) * 1000:.1f} ms"]
+        for how, one in found["H"].items()
+    ]
+    return "## H: dry runs, one after the other\n\n" + table(["", "a second", "processor time"], rows)
+
+
 _MORE = {
     "E": _scaling,
     "G": _starting,
+    "H": _rehearsing,
     "ladder": _ladder,
     "growth": _growth,
     "waiting": _waiting,

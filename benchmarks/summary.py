@@ -21,7 +21,7 @@ def summary(found: Found) -> dict[str, float | None]:
         e_rate_2_vs_1: sagas a second with 2 processes by those with one.
         e_share_of_cores: with 2 processes, which share of all cores workers and server keep busy.
         growth_1m: processor seconds per saga on 1,000,000 finished ones by those on 10,000.
-        h_dry_vs_real: null, for there is no dry run yet.
+        h_dry_vs_real: processor seconds per dry run, the server's too, by those per lone real saga.
     """
     two, one = found.get("E", {}).get("2"), found.get("E", {}).get("1")
     growth = found.get("growth", {})
@@ -38,7 +38,7 @@ def summary(found: Found) -> dict[str, float | None]:
         "e_rate_2_vs_1": ratio(two["per_second"], one["per_second"]) if one and two else None,
         "e_share_of_cores": _busy(two, found.get("cores")) if two else None,
         "growth_1m": ratio(_growth(growth, "1000000"), _growth(growth, "10000")),
-        "h_dry_vs_real": None,
+        "h_dry_vs_real": _dry(found.get("H", {})),
     }
 
 
@@ -49,6 +49,12 @@ def _of(found: Found, case: str, who: str, what: str) -> float | None:
 
 def _versus(found: Found, case: str, who: str, peer: str) -> float | None:
     return ratio(_of(found, case, who, "per_second"), _of(found, case, peer, "per_second"))
+
+
+def _dry(parts: Found) -> float | None:
+    if "dry" not in parts:
+        return None
+    return ratio(cpu_per_saga(parts["dry"]), cpu_per_saga(parts["real"]))
 
 
 def _busy(two: Found, cores: int | None) -> float | None:

@@ -40,6 +40,7 @@ def found() -> dict[str, Any]:
         "growth": {"10000": {"run": RUN} | LOOKS, "1000000": {"run": RUN} | LOOKS},
         "waiting": {"waiting": 100000, "memory": 90.0, "idle_cpu": 0.01, "wake_p50": 0.01, "wake_p99": 0.02},
         "recovery": {"in_flight": 10000, "moving": 15.5, "ended": 19.0, "lease": 15.0},
+        "H": {"real": RUN, "dry": RUN},
     }
     return results | {"summary": summary(results)}
 
@@ -52,6 +53,8 @@ def test_the_page_tells_figures_machine_versions_and_how_to_repeat_it(found: dic
     assert "| **F** as A, on SQLite | Sagacity | 500 | 20.0 ms | 40.0 ms | 0.50 |" in text
     assert "| A: Sagacity to DBOS | 4 | at least 20 |" in text
     assert "After\n15.5 s another one has moved" in text
+    assert "| a dry run, kept with its report | 500 |" in text
+    assert "| H: processor time, dry run to real run | 1 | under 1.3 |" in text
     assert "`make bench`" in text
     assert text.endswith("A hand-written line.\n")
 
@@ -73,6 +76,7 @@ def test_a_part_that_was_not_measured_has_no_section(found: dict[str, Any]) -> N
         "## The ratios",
         "## Side by side",
         "## G: only started",
+        "## H: dry runs, one after the other",
         "## By how many are under way",
         "## After a crash",
         "## Once more, on your machine",

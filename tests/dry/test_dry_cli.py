@@ -129,3 +129,31 @@ def test_what_cannot_be_rehearsed_is_said_in_a_sentence(
     assert said.returncode == code, said.stderr
     assert words in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_many_inputs_are_told_in_a_line_each_and_one_that_cannot_be_played_fails(desk: Desk) -> None:
+    lines = [{"show": "hamlet"}, {"show": "faust"}, {"sow": "a typing error"}]
+    (desk.folder / "many.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = desk.rehearses("Sale", "--input", "many.jsonl")
+    assert said.returncode == 1, said.stderr
+    told = said.stdout.splitlines()
+    assert [line.split()[:3] for line in told[:2]] == [
+        ["would", "commit", "hamlet"],
+        ["would", "commit", "faust"],
+    ]
+    assert told[2].startswith("! 3: ")
+    assert told[3] == "3 dry runs: 1 could not be played, 2 would commit"
+
+
+def test_a_mocks_module_makes_the_script_of_each_input(desk: Desk) -> None:
+    (desk.folder / "minds.py").write_text(
+        "from datetime import timedelta\n"
+        "from sagacity.dry import Arrival, Script\n"
+        "def script(given):\n"
+        "    never = Arrival(never=given['show'] == 'faust')\n"
+        "    return Script(signals={'consent': never}, patience=timedelta(hours=1))\n"
+    )
+    (desk.folder / "two.jsonl").write_text('{"show": "hamlet"}\n{"show": "faust"}\n')
+    said = desk.rehearses("Sale", "--input", "two.jsonl", "--mocks", "minds.py")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines()[-1] == "2 dry runs: 1 would commit, 1 would wait"

@@ -59,6 +59,11 @@ class Apart:
         finally:
             await stage._end()
 
+    @property
+    def pid(self) -> int:
+        """The process that plays."""
+        return self._process.pid
+
     async def ask(
         self,
         asked: Asked,

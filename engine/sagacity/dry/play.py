@@ -171,18 +171,7 @@ class _Stage:
             after=self._after,
             rested=self._wake,
         )
-        self.outside = Outside(
-            classes=dict(scene.project.externals),
-            minds=scene.minds,
-            faults=[f for f in scene.faults if f.where in ("effect", "undo")],
-            now=self.loop.time,
-            timeouts=_timeouts(scene.project),
-            loop=self.loop,
-            recorded=scene.recorded,
-            generate=seed if scene.generate else None,
-            ask=scene.ask,
-            began=self.began,
-        )
+        self.outside = _outside(scene, self.loop, self.began)
         scene.watch(self.outside.refusals)
         self.came: list[tuple[float, str, str]] = []
         self.units: list[Unit] = []
@@ -445,6 +434,21 @@ class _Stage:
             waiting=self._waiting,
             errors=tuple(str(fault.get("message")) for fault in self.loop.faults),
         )
+
+
+def _outside(scene: Scene, loop: DryLoop, began: datetime) -> Outside:
+    return Outside(
+        classes=dict(scene.project.externals),
+        minds=scene.minds,
+        faults=[f for f in scene.faults if f.where in ("effect", "undo")],
+        now=loop.time,
+        timeouts=_timeouts(scene.project),
+        loop=loop,
+        recorded=scene.recorded,
+        generate=scene.script.seed if scene.generate else None,
+        ask=scene.ask,
+        began=began,
+    )
 
 
 def _wanted(flow: Flow, record: Record, script: Script, faults: Sequence[Fault]) -> list[Wait]:

@@ -5,7 +5,6 @@ again gives the tables again. `verify` and `rebuild` are this module applied to 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from sagacity.fold.parts import (
 )
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL, canonical
+from sagacity.model.changed import changed
 from sagacity.model.record import Effect, EffectStatus, Phase, Record, Run, Status, WaitsFor
 
 
@@ -79,7 +79,7 @@ def fold(record: Record, line: L.Line) -> Record:
     if record.acked and not isinstance(line, STILL):
         changes = {**changes, "acked": {}}
     seq = record.seq + 1
-    return replace(record, seq=seq, revision=seq, updated_at=line.at, **changes)
+    return changed(record, seq=seq, revision=seq, updated_at=line.at, **changes)
 
 
 _ANSWERS = (
@@ -96,21 +96,21 @@ def _answers(line: L.Line) -> bool:
 
 
 def _locked(record: Record, line: L.Locked) -> Changes:
-    held = record.locks + tuple(replace(lock, granted=line.granted) for lock in line.locks)
+    held = record.locks + tuple(changed(lock, granted=line.granted) for lock in line.locks)
     if line.granted:
         return {"locks": held}
     return {"locks": held, "status": Status.WAITING, "waits_for": WaitsFor.LOCK, "due_at": None}
 
 
 def _granted(record: Record, line: L.Granted) -> Changes:
-    held = tuple(replace(lock, granted=True) for lock in record.locks)
+    held = tuple(changed(lock, granted=True) for lock in record.locks)
     return {"locks": held, "released": (), **up(record)}
 
 
 def _armed(record: Record, line: L.Intent | L.Spawned, undo: str | None, safe: bool) -> tuple[Effect, ...]:
     known = record.effect_of(line.step, line.visit)
     if known is not None:
-        return with_effect(record, replace(known, status=EffectStatus.ARMED))
+        return with_effect(record, changed(known, status=EffectStatus.ARMED))
     effect = Effect(
         n=len(record.effects) + 1,
         step=line.step,
@@ -159,7 +159,7 @@ def _completed(record: Record, line: L.Completed) -> Changes:
     effects = record.effects
     if effect is not None:
         status = EffectStatus.LANDED if line.landed else EffectStatus.VOID
-        done = replace(effect, status=status, landed=line.landed, result=line.result, error=None)
+        done = changed(effect, status=status, landed=line.landed, result=line.result, error=None)
         effects = with_effect(record, done)
     changes: Changes = {
         "runs": without_run(record, line.step),
@@ -206,7 +206,7 @@ def _not_tried(record: Record, line: L.NotTried) -> Changes:
     old = record.run_of(line.step)
     if old is None:
         return {}
-    run = replace(old, phase=Phase.RETRY, due_at=line.at, base=old.base + 1)
+    run = changed(old, phase=Phase.RETRY, due_at=line.at, base=old.base + 1)
     effects = record.effects if old.unknown else voided(record, line.step, line.visit, None)
     return {"runs": with_run(record, run), "effects": effects, **up(record)}
 
@@ -229,13 +229,13 @@ def _signalled(record: Record, line: L.Signalled) -> Changes:
     waits = tuple(w for w in record.waits if w.name != line.wait)
     return {
         "results": {**record.results, line.wait: line.data},
-        **entered(replace(record, waits=waits), line.state),
+        **entered(changed(record, waits=waits), line.state),
     }
 
 
 def _timed_out(record: Record, line: L.TimedOut) -> Changes:
     waits = tuple(w for w in record.waits if w.name != line.wait)
-    return entered(replace(record, waits=waits), line.state)
+    return entered(changed(record, waits=waits), line.state)
 
 
 def _joined(record: Record, line: L.Joined) -> Changes:
@@ -262,7 +262,7 @@ def _compensating(record: Record, line: L.Compensating) -> Changes:
     effects = record.effects
     for run in record.runs:
         if not run.unknown and run.phase is not Phase.CHILDREN:
-            effects = voided(replace(record, effects=effects), run.step, run.visit, run.error)
+            effects = voided(changed(record, effects=effects), run.step, run.visit, run.error)
     return {
         "status": Status.COMPENSATING,
         "waits_for": None,
@@ -280,7 +280,7 @@ def _compensating(record: Record, line: L.Compensating) -> Changes:
 
 def _undone(record: Record, line: L.Undone) -> Changes:
     effect = record.effects[line.n - 1]
-    done = replace(
+    done = changed(
         effect,
         status=EffectStatus.UNDONE,
         undo_attempts=line.attempt,
@@ -292,7 +292,7 @@ def _undone(record: Record, line: L.Undone) -> Changes:
 
 def _undo_failed(record: Record, line: L.UndoFailed) -> Changes:
     effect = record.effects[line.n - 1]
-    failed = replace(
+    failed = changed(
         effect,
         status=EffectStatus.GAVE_UP if line.retry_at is None else effect.status,
         undo_attempts=line.attempt,
@@ -317,7 +317,7 @@ def _stuck(record: Record, line: L.Stuck) -> Changes:
 
 def _retried(record: Record, line: L.Retried) -> Changes:
     runs = tuple(
-        replace(r, phase=Phase.RETRY, due_at=line.at, base=r.attempt, since=line.at, asked=False)
+        changed(r, phase=Phase.RETRY, due_at=line.at, base=r.attempt, since=line.at, asked=False)
         if r.phase in (Phase.RETRY, Phase.GAVE_UP)
         else r
         for r in record.runs
@@ -350,7 +350,7 @@ def _rehearsed(record: Record, line: L.Rehearsed) -> Changes:
 
 def _erased(record: Record, line: L.Erased) -> Changes:
     # What is left is what operators and the idempotency of its key need; nothing of what it knew.
-    effects = tuple(replace(effect, result=NULL, error=None) for effect in record.effects)
+    effects = tuple(changed(effect, result=NULL, error=None) for effect in record.effects)
     return {"input": NULL, "results": {}, "reason": None, "effects": effects, "restores": ()}
 
 

@@ -1,12 +1,12 @@
 """What the lines of operators' acts mean. `act` itself moves nothing: what stands behind it does."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from sagacity.fold.parts import Changes, awake, ended, entered, rearmed, with_effect
 from sagacity.model import lines as L
 from sagacity.model.canonical import loaded
+from sagacity.model.changed import changed
 from sagacity.model.record import Effect, EffectStatus, Glass, Lock, Phase, Record, Status
 
 STILL = (L.Act, L.ActRefused, L.Adopted, L.Erased, L.Rehearsed)
@@ -58,7 +58,7 @@ def _skipped(record: Record, line: L.Skipped) -> Changes:
         effect = rearmed(record.effects[line.n - 1])
         return {**changes, "effects": with_effect(record, _told(effect, line.landed))}
     runs = tuple(
-        replace(run, phase=Phase.OPEN, due_at=None, signal=None) if run.step == line.step else run
+        changed(run, phase=Phase.OPEN, due_at=None, signal=None) if run.step == line.step else run
         for run in record.runs
     )
     return {**changes, "runs": runs}
@@ -67,15 +67,15 @@ def _skipped(record: Record, line: L.Skipped) -> Changes:
 def _told(effect: Effect, landed: bool) -> Effect:
     """The effect as a person says that it is; what the log knows to have landed stays so."""
     if effect.landed or landed:
-        return replace(effect, status=EffectStatus.LANDED, landed=True, error=None)
-    return replace(effect, status=EffectStatus.VOID, error=None)
+        return changed(effect, status=EffectStatus.LANDED, landed=True, error=None)
+    return changed(effect, status=EffectStatus.VOID, error=None)
 
 
 def _forced(record: Record, line: L.Forced) -> Changes:
     effects = record.effects
     for n in (*line.landed, *line.void):
         effects = with_effect(
-            replace(record, effects=effects), _told(record.effects[n - 1], landed=n in line.landed)
+            changed(record, effects=effects), _told(record.effects[n - 1], landed=n in line.landed)
         )
     return {
         **_sent_on(record),

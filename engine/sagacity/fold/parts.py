@@ -3,7 +3,6 @@
 Each answers with fields to replace in the record, so a line's meaning is read as one small table.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from sagacity.model.record import Effect, EffectStatus, Record, Run, Status
@@ -49,7 +48,7 @@ def voided(record: Record, step: str, visit: int, error: str | None) -> tuple[Ef
     effect = record.effect_of(step, visit)
     if effect is None or effect.status is not EffectStatus.ARMED:
         return record.effects
-    return with_effect(record, replace(effect, status=EffectStatus.VOID, error=error))
+    return with_effect(record, changed(effect, status=EffectStatus.VOID, error=error))
 
 
 def ended(status: Status, reason: str | None) -> Changes:
@@ -75,4 +74,4 @@ def rearmed(effect: Effect) -> Effect:
     if effect.status is not EffectStatus.GAVE_UP and effect.undo_due_at is None:
         return effect
     status = EffectStatus.LANDED if effect.landed else EffectStatus.ARMED
-    return replace(effect, status=status, undo_attempts=0, undo_since=None, undo_due_at=None)
+    return changed(effect, status=status, undo_attempts=0, undo_since=None, undo_due_at=None)

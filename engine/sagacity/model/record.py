@@ -73,7 +73,7 @@ class Lock:
         return self.object.partition(":")[2]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # copied by `changed`
 class Held:
     """A lock that this saga has asked for.
 
@@ -97,7 +97,7 @@ class Phase(StrEnum):
     CHILDREN = "children"  # its child sagas have not all ended
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # copied by `changed`
 class Run:
     """The step that is being executed in one region of the machine.
 
@@ -141,7 +141,7 @@ CLOSED = (EffectStatus.UNDONE, EffectStatus.VOID)
 """Of these effects nothing stands outside."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # copied by `changed`
 class Effect:
     """One effect on the outside, and how it is made good.
 
@@ -236,7 +236,7 @@ class Glass:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # copied by `changed`
 class Record:
     """One saga.
 

@@ -7,7 +7,6 @@ checked, fenced or answered.
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from time import perf_counter, process_time
@@ -21,6 +20,7 @@ from sqlalchemy.engine import make_url
 from benchmarks.contender import Task, Took, closed_loop, tasks
 from benchmarks.flow import Measured
 from benchmarks.ours import runner, worker_on
+from sagacity import loops
 from sagacity.definition.project import Project
 from sagacity.model.canonical import NULL
 from sagacity.model.lines import SCHEMA_VERSION
@@ -181,4 +181,4 @@ if __name__ == "__main__":
     parser.add_argument("--store", required=True, help="postgresql://… of an empty database, for the run")
     parser.add_argument("--empty", required=True, help="postgresql://… of another one, for the rows")
     given = parser.parse_args()
-    sys.exit(asyncio.run(main(given.store, given.empty)))
+    sys.exit(loops.run(main(given.store, given.empty)))

@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.contender import Run, contend
 from benchmarks.flow import Measured
 from benchmarks.steps import Order
+from sagacity import loops
 from sagacity.cli.working import work
 from sagacity.config import load
 from sagacity.definition.project import Project
@@ -73,4 +74,4 @@ async def main(url: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ours", description=__doc__)
     parser.add_argument("--store", required=True, help="sqlite:///FILE or postgresql://…")
-    sys.exit(asyncio.run(main(parser.parse_args().store)))
+    sys.exit(loops.run(main(parser.parse_args().store)))

@@ -16,7 +16,7 @@ from benchmarks.contender import tasks
 from benchmarks.ours import worker_at
 from benchmarks.place import Place
 from benchmarks.rounds import Length, tell
-from sagacity import External, Saga, State, effect, step
+from sagacity import External, Saga, State, effect, loops, step
 from sagacity.definition.external import ExternalSettings, NotLanded
 
 _HOLD = "SAGACITY_BENCH_HOLD"
@@ -150,4 +150,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if given.hold:
         os.environ[_HOLD] = "1"
-    sys.exit(asyncio.run(main(given.store, {"lease": given.lease, "concurrency": given.at_once})))
+    sys.exit(loops.run(main(given.store, {"lease": given.lease, "concurrency": given.at_once})))

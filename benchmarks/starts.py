@@ -6,7 +6,6 @@ joined   `start` in the caller's own transaction, which inserts a row of its own
 """
 
 import argparse
-import asyncio
 import sys
 from typing import Any
 
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from benchmarks.contender import Run, Task, closed_loop, tasks
 from benchmarks.flow import Measured
 from benchmarks.steps import Order
+from sagacity import loops
 from sagacity.definition.project import Project
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.migrate import upgrade_at
@@ -69,4 +69,4 @@ async def main(url: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.starts", description=__doc__)
     parser.add_argument("--store", required=True, help="postgresql://…")
-    sys.exit(asyncio.run(main(parser.parse_args().store)))
+    sys.exit(loops.run(main(parser.parse_args().store)))

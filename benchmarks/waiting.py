@@ -14,6 +14,7 @@ from benchmarks.orders import Waits
 from benchmarks.ours import worker_at
 from benchmarks.place import Place
 from benchmarks.rounds import Length, tell
+from sagacity import loops
 from sagacity.model.record import Status
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Filter
@@ -72,4 +73,4 @@ async def main(url: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__)
     parser.add_argument("--store", required=True, help="postgresql://… with sagas that wait")
-    sys.exit(asyncio.run(main(parser.parse_args().store)))
+    sys.exit(loops.run(main(parser.parse_args().store)))

@@ -8,11 +8,11 @@ undo is a list in the workflow, and the two locked objects of the measured saga 
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
+import uvloop
 from dbos import DBOS, DBOSConfig
 
 from benchmarks import steps
@@ -90,4 +90,4 @@ async def main(url: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.dbos_peer", description=__doc__)
     parser.add_argument("--store", required=True, help="sqlite:///FILE or postgresql://…")
-    sys.exit(asyncio.run(main(parser.parse_args().store)))
+    sys.exit(uvloop.run(main(parser.parse_args().store)))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import restate
+import uvloop
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from restate.exceptions import TerminalError
@@ -169,4 +170,4 @@ if __name__ == "__main__":
     parser.add_argument("--server", required=True, help="the restate-server binary")
     parser.add_argument("--folder", type=Path, required=True, help="an empty folder for its data")
     given = parser.parse_args()
-    sys.exit(asyncio.run(main(given.server, given.folder)))
+    sys.exit(uvloop.run(main(given.server, given.folder)))

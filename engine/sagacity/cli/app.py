@@ -4,13 +4,13 @@ Every command gets the global options too, so `sagacity show X -o json` and
 `sagacity -o json show X` are the same call.
 """
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
+from sagacity import loops
 from sagacity.cli.call import Call, Output
 from sagacity.cli.failures import ReaderGone
 from sagacity.cli.table import COMMANDS, Command
@@ -109,7 +109,7 @@ def _adapted(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             result = function(call, **given)
             if inspect.isawaitable(result):
-                result = asyncio.run(_awaited(result))
+                result = loops.run(_awaited(result))
         except BrokenPipeError:
             # Under its own name typer would end the process with 1.
             raise ReaderGone from None

@@ -1,4 +1,4 @@
-"""The one statement that writes a batch on PostgreSQL, and the arrays it takes.
+"""The one statement that writes a batch on PostgreSQL, and what it is given.
 
 It is all or nothing, and it names who is to blame: every part of it fences its rows, a gate
 compares what the parts touched with what they should have, and only behind the gate are lines
@@ -14,7 +14,8 @@ comes back, nothing was there to update, and the gate refuses it like any other 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -33,7 +34,7 @@ from sagacity.model.unit import (
     Unit,
     Written,
 )
-from sagacity.store import functions
+from sagacity.store import functions, literals
 from sagacity.store.parts import ObjectMove, Parts, arrange
 from sagacity.store.rows import (
     Scope,
@@ -66,6 +67,8 @@ _SCALARS: Final = {
     "new_hash": "bytea",
     "starts": "int",
     "schema_version": "int",
+    "between": "text",
+    "null": "text",
 }
 _ARRAYS: Final[dict[str, dict[str, str]]] = {
     "took": {"id": "uuid", "saga": "uuid"},
@@ -164,7 +167,7 @@ _ARRAYS: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-# `:name` and `:relation.column` are parameters, `@relation` is all arrays of one side by side as rows `x`.
+# `:name` and `:relation.column` are parameters, `@relation` is all columns of one side by side as rows `x`.
 _TEMPLATE: Final = """
 WITH took AS (
   INSERT INTO inbox AS i (tenant, lane, id, kind, saga, data, payload, arrived_at, done, rung, schema_version)
@@ -277,12 +280,14 @@ UNION ALL SELECT object, version, state, queue, NULL, NULL FROM ob WHERE (SELECT
 def _rendered() -> str:
     """The template with the driver's numbered parameters in place of names."""
     names = list(_SCALARS) + [f"{relation}.{column}" for relation in _ARRAYS for column in _ARRAYS[relation]]
-    types = dict(_SCALARS) | {
-        f"{relation}.{column}": f"{kind}[]"
+    numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
+    numbered = {name: f"{numbers[name]}::{kind}" for name, kind in _SCALARS.items()} | {
+        f"{relation}.{column}": literals.expression(
+            kind, numbers[f"{relation}.{column}"], numbers["between"], numbers["null"]
+        )
         for relation, columns in _ARRAYS.items()
         for column, kind in columns.items()
     }
-    numbered = {name: f"${number}::{types[name]}" for number, name in enumerate(names, 1)}
 
     def rows(found: re.Match[str]) -> str:
         relation = found[1]
@@ -307,7 +312,7 @@ class Driver(Protocol):
 
 
 def arguments(scope: Scope, batch: Batch, parts: Parts) -> list[Any]:
-    """What the statement is given for a batch: scalars, then one array per column."""
+    """What the statement is given for a batch: scalars, then one text per column (see `literals`)."""
     rows: _Rows = {
         "took": [(consumed.id, consumed.saga) for consumed in parts.consumed],
         "mail": _mail(parts),
@@ -319,10 +324,22 @@ def arguments(scope: Scope, batch: Batch, parts: Parts) -> list[Any]:
     }
     head, new = batch.head, batch.new_head
     found: list[Any] = [*scope, batch.worker, head.id, head.epoch, head.position, new.position, new.hash]
-    found += [len(parts.starts), SCHEMA_VERSION]
-    for relation, columns in _ARRAYS.items():
-        found.extend(zip(*rows[relation], strict=True) if rows[relation] else [()] * len(columns))
+    columns = [
+        (kind, column)
+        for relation, kinds in _ARRAYS.items()
+        for kind, column in zip(kinds.values(), _columns(rows[relation], len(kinds)), strict=True)
+    ]
+    between, null = literals.marks(chain.from_iterable(column for kind, column in columns if kind == "text"))
+    found += [len(parts.starts), SCHEMA_VERSION, between, null]
+    found += [
+        literals.joined(column, between, null) if kind == "text" else literals.literal(kind, column)
+        for kind, column in columns
+    ]
     return found
+
+
+def _columns(rows: list[tuple[Any, ...]], width: int) -> Iterable[tuple[Any, ...]]:
+    return zip(*rows, strict=True) if rows else [()] * width
 
 
 # Getters in C: these run for every row of every batch.

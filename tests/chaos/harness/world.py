@@ -100,9 +100,9 @@ class World:
             name = f"worker-{len(self.workers) + 1}"
             env = self.environment(**more)
             child = await self.processes.worker(name, [*options, "worker"], env, self._modules)
-            self.workers.append(child)
-            fresh.append(child)
             await child.start()
+            self.workers.append(child)  # not before: whoever keeps them alive would start it a second time
+            fresh.append(child)
         return fresh
 
     @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ Each answers with fields to replace in the record, so a line's meaning is read a
 
 from typing import Any
 
+from sagacity.model.changed import changed
 from sagacity.model.record import Effect, EffectStatus, Record, Run, Status
 
 Changes = dict[str, Any]

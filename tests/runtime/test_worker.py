@@ -346,6 +346,28 @@ async def test_a_worker_in_distress_hands_everything_back_and_says_why(house: Ho
     assert len(set(house.town.keys("depot.lend"))) == 1
 
 
+async def test_a_worker_whose_farewell_is_swallowed_ends_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent line brings no error, and whoever leaves beats no more: nobody else would lose patience."""
+    monkeypatch.setattr("sagacity.runtime.ending.AT_THE_END", 0.05)
+    app = await house.open(Errand)
+    worker = house.worker()
+    silent = asyncio.Event()
+
+    async def unregister(id: UUID) -> None:
+        silent.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(app.store, "unregister", unregister)
+    work = asyncio.create_task(worker.run())
+    await worker.ready.wait()
+    await worker.stop()
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        await work
+    assert silent.is_set()
+
+
 async def test_a_fault_is_told_as_an_event_with_its_trace(
     house: House, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -248,9 +248,11 @@ class Worker:
         await ended(tasks)
         await ended(list(self._drives.values()))  # claimed in the very moment in which it stopped
         self.executor.close()
-        with contextlib.suppress(StoreError):
-            await self.store.ring_sagas(sorted(self._freed))
-            await self.store.unregister(self.id)
+        await in_time(self._farewell(), name="farewell")  # who has left beats no more, so loses no patience
+
+    async def _farewell(self) -> None:
+        await self.store.ring_sagas(sorted(self._freed))
+        await self.store.unregister(self.id)
 
     # --- loops ------------------------------------------------------------------------------------
 

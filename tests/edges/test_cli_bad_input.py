@@ -212,7 +212,8 @@ def test_nothing_is_asked_without_a_terminal(shop: Shop) -> None:
     said = shop.says("rollback", "s1", "--reason", "returned")
     assert said.code == 3
     assert "nothing was changed" in said.err
-    assert "sagacity rollback s1" in said.err
+    assert "sagacity plan apply" in said.err
+    assert "the approval of somebody else" in said.err
     assert len(stored(shop)) == 1
 
 

@@ -179,8 +179,8 @@ def test_locks_show_who_holds_and_an_object_says_that_it_is_in_transaction(shop:
 
 def test_a_cancel_needs_a_reason_that_stands_in_the_log(shop: Shop) -> None:
     shop.run("Order", {"order_id": "o1", "amount": "3"})
-    assert shop.says("cancel", "o1").code == 2
-    assert shop.says("cancel", "o1", "--reason", " ").code == 2
+    assert shop.says("cancel", "o1").code == 3
+    assert shop.says("cancel", "o1", "--reason", " ").code == 3
     assert shop.says("cancel", "o1", "--reason", "called off by phone").code == 0
     assert shop.run("Order", {"order_id": "o1", "amount": "3"}).numbers["rolled_back"] == "1"
     assert "called off by phone" in shop.says("log", "o1").out
@@ -198,14 +198,17 @@ def test_a_rollback_is_previewed_confirmed_and_carried_out_by_a_linked_saga(shop
     preview = shop.says("rollback", "s1", "--preview")
     assert preview.code == 0
     assert "books:s1" in preview.out
-    done = shop.says("rollback", "s1", "--reason", "returned", "--yes", "-o", "ids")
+    alone = shop.says("rollback", "s1", "--reason", "returned", "--yes", "-o", "ids")
+    assert alone.code == 3
+    done = shop.says("rollback", "s1", "--reason", "returned", "--yes", "--break-glass")
     assert done.code == 0
+    assert "WITHOUT a second person" in done.out
     with process(shop, "worker", "--module", shop.flow("Sale")) as worker:
         until_said(worker, "saga.")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(20) == 0
     assert "undone by" in shop.says("show", "s1").out
-    assert shop.says("rollback", "s1", "--reason", "again", "--yes").code == 6
+    assert shop.says("rollback", "s1", "--reason", "again once more", "--yes").code == 6
 
 
 def test_a_worker_ends_with_0_on_sigterm(shop: Shop) -> None:
@@ -350,18 +353,18 @@ def test_a_server_answers_on_loopback_and_ends_with_0_on_sigterm(shop: Shop) -> 
         assert server.wait(20) == 0
 
 
-@pytest.mark.parametrize(("answer", "code"), [(False, 3), (True, 0)])
-def test_at_a_terminal_a_rollback_asks_and_does_what_it_is_told(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, answer: bool, code: int
+@pytest.mark.parametrize(("answer", "code"), [("s2", 3), ("", 3), ("s1", 0)])
+def test_at_a_terminal_a_rollback_wants_the_key_typed_and_does_what_it_is_told(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
 ) -> None:
     shop.run("Sale", SALES[0])
     monkeypatch.setattr(Call, "at_terminal", property(lambda _: True))
-    monkeypatch.setattr("typer.confirm", lambda *_, **__: answer)
-    assert shop.says("rollback", "s1", "--reason", "returned").code == code
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: answer)
+    assert shop.says("rollback", "s1", "--reason", "returned", "--break-glass").code == code
     assert shop.run("Sale", SALES[0]).code == 0
     assert shop.says("locks").out == ""
     kinds = [json.loads(line)["kind"] for line in shop.says("log", "s1", "--raw").lines]
-    assert ("rollback_asked" in kinds) == answer
+    assert ("rollback_asked" in kinds) == (answer == "s1")
 
 
 def test_python_m_sagacity_is_the_same_command(shop: Shop) -> None:

@@ -55,6 +55,8 @@ def test_every_command_is_in_the_table_once() -> None:
             "signal",
             "cancel",
             "retry",
+            *("pause", "resume", "skip", "force", "abandon", "release-lock", "ack"),
+            *("attention", "select", "plan", "ops", "audit", "whoami", "can"),
             "show",
             "list",
             "log",

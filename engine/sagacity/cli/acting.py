@@ -1,7 +1,6 @@
-"""Commands that act on sagas: start, signal, cancel, retry, rollback.
+"""Commands that tell sagas something: start, signal, rollback. The other verbs are in `cli/verbs.py`.
 
-Each leaves a message in the inbox, with who sent it and why; a worker carries it out. What
-cannot be taken back is previewed and needs a yes: from a person, or as `--yes`.
+Each leaves a message in the inbox, with who sent it and why; a worker carries it out.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,16 +9,28 @@ import typer
 
 from sagacity.cli.call import Call, Output
 from sagacity.cli.layout import Column
-from sagacity.cli.reading import Definition, Ref
+from sagacity.cli.planned import (
+    BreakGlass,
+    ExpectRev,
+    OnlyPlan,
+    Reason,
+    Target,
+    Ticket,
+    Wish,
+    Yes,
+    action_on,
+    actor_of,
+    carry_out,
+)
+from sagacity.cli.reading import Definition
 from sagacity.errors import RefusedAct
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from sagacity.model.views import RollbackItem, RollbackPreview, SagaView
     from sagacity.orchestrator import Orchestrator
-
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the log.")]
 
 
 async def start(
@@ -44,7 +55,7 @@ async def start(
     name = wanted_flow(project, definition).name
     async with call.orchestrator(project, makes=True) as sagas:
         handle = await sagas.start(
-            name, _json(input_), key=key, ignore_unknown=ignore_unknown, actor=_actor(call)
+            name, json_given(input_), key=key, ignore_unknown=ignore_unknown, actor=actor_of(call).id
         )
         served = await is_served(sagas, name)
     facts = {"id": handle.id, "definition": handle.definition, "key": handle.key, "new": handle.new}
@@ -61,7 +72,7 @@ async def is_served(sagas: "Orchestrator", definition: str) -> bool:
 
 async def signal(
     call: Call,
-    ref: Ref,
+    ref: Target,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The signal, or the approval.")],
     *,
     data: Annotated[
@@ -71,18 +82,38 @@ async def signal(
     id_: Annotated[
         str | None, typer.Option("--id", metavar="UUID", help="Its id: sent twice, it counts once.")
     ] = None,
+    reason: Reason = None,
+    ticket: Ticket = None,
+    only_plan: OnlyPlan = False,
+    yes: Yes = False,
+    expect_rev: ExpectRev = None,
     definition: Definition = None,
-) -> None:
-    """Tell a saga that something happened outside."""
+) -> int:
+    """Tell a saga that something happened outside; what comes early is kept until it is awaited."""
     from sagacity.cli.narrowing import id_of
+    from sagacity.cli.projects import project_or_none
+    from sagacity.model.operating import Verb
 
     message = id_of(id_, what="--id") if id_ is not None else None
-    carried = _json(data) if data is not None else None
-    async with call.orchestrator() as sagas:
-        saga = await sagas.resolve(ref, definition=definition)
-        told = _told_at_once(await sagas.show(saga), name)
-        receipt = await sagas.signal(saga, name, carried, id=message, actor=_actor(call))
-    _received(call, saga, new=receipt.new, done=told)
+    carried = json_given(data) if data is not None else None
+    wish = Wish(only_plan=only_plan, reason=reason, ticket=ticket, yes=yes, expect_rev=expect_rev)
+    async with call.orchestrator(project_or_none()) as sagas:
+        args = {"name": name, "data": carried}
+        action = await action_on(sagas, Verb.SIGNAL, ref, args, definition=definition)
+        if len(action.sagas) != 1 or only_plan:
+            return await carry_out(call, sagas, action, wish, done="")
+        view = await sagas.show(action.sagas[0])
+        told = _told_at_once(view, name)
+        if message is None and _awaits(view, name):
+            return await carry_out(call, sagas, action, wish, done=told)
+        # A plan says what happens now; of what is kept for later there is nothing to say.
+        receipt = await sagas.signal(view.id, name, carried, id=message, actor=actor_of(call).id)
+    _received(call, view.id, new=receipt.new, done=told)
+    return 0
+
+
+def _awaits(view: "SagaView", name: str) -> bool:
+    return any(wait.signal == name for wait in view.waits)
 
 
 def _told_at_once(view: "SagaView", name: str) -> str:
@@ -100,78 +131,41 @@ def _told_at_once(view: "SagaView", name: str) -> str:
     return f"{name} is kept for saga {view.id} until it is awaited, if ever: {now}"
 
 
-async def cancel(call: Call, ref: Ref, *, reason: Reason, definition: Definition = None) -> None:
-    """Ask a saga to go back: what it did is made good, in reverse order."""
-    async with call.orchestrator() as sagas:
-        saga = await sagas.resolve(ref, definition=definition)
-        receipt = await sagas.cancel(saga, reason=_said(reason), actor=_actor(call))
-    _received(call, saga, new=receipt.new, done=f"saga {saga} is asked to go back")
-
-
-async def retry(
-    call: Call,
-    ref: Ref,
-    *,
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the log.")
-    ] = None,
-    definition: Definition = None,
-) -> None:
-    """Send a stuck saga, or one that waits for its next try, on at once."""
-    async with call.orchestrator() as sagas:
-        saga = await sagas.resolve(ref, definition=definition)
-        receipt = await sagas.retry(saga, reason=reason, actor=_actor(call))
-    _received(call, saga, new=receipt.new, done=f"saga {saga} is sent on")
-
-
 async def rollback(
     call: Call,
-    ref: Ref,
+    ref: Target,
     *,
     preview: Annotated[bool, typer.Option("--preview", help="Only say what it would do.")] = False,
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the log.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
     accept_remaining: Annotated[
         bool, typer.Option("--accept-remaining", help="Undo what can be undone and leave the rest standing.")
     ] = False,
+    reason: Reason = None,
+    ticket: Ticket = None,
+    only_plan: OnlyPlan = False,
+    yes: Yes = False,
+    break_glass: BreakGlass = False,
+    expect_rev: ExpectRev = None,
     definition: Definition = None,
 ) -> int:
     """Roll a committed saga back, by a new saga linked to it."""
-    from sagacity.cli.failures import Exit, Stop
+    from sagacity.cli.failures import Exit
     from sagacity.cli.projects import project_here
+    from sagacity.model.operating import Verb
 
-    if not preview and not (reason or "").strip():
-        raise Stop(Exit.USAGE, "sagacity: a rollback needs --reason TEXT (or --preview, to only look)")
     async with call.orchestrator(project_here()) as sagas:
-        saga = await sagas.resolve(ref, definition=definition)
-        plan = await sagas.preview(saga)
         if preview:
-            _print_preview(call, plan)
+            _print_preview(call, await sagas.preview(await sagas.resolve(ref, definition=definition)))
             return Exit.DONE
-        if not yes:
-            _confirm(call, plan, ref)
-        handle = await sagas.rollback(
-            saga, reason=str(reason), actor=_actor(call), accept_remaining=accept_remaining
-        )
-    facts = {"id": handle.id, "rolls_back": saga, "new": handle.new}
-    call.one(facts, text=f"saga {handle.id} rolls back saga {saga}", id_=handle.id)
-    return Exit.DONE
+        args = {"accept_remaining": True} if accept_remaining else {}
+        action = await action_on(sagas, Verb.ROLLBACK, ref, args, definition=definition)
+        wish = Wish(only_plan, reason, ticket, yes, break_glass, expect_rev)
+        return await carry_out(call, sagas, action, wish, done=_rolls_back(action.sagas))
 
 
-def _confirm(call: Call, plan: "RollbackPreview", ref: str) -> None:
-    """Show what would be done and wait for a yes; without a terminal nothing is done."""
-    from sagacity.cli.failures import Exit, Stop
+def _rolls_back(sagas: "Sequence[UUID]") -> str:
+    from sagacity.runtime.rollbacks import rollback_id
 
-    if not call.at_terminal or call.output is not Output.TABLE:
-        _print_preview(call, plan)
-        raise Stop(
-            Exit.UNCONFIRMED, f"nothing was changed; to do it: sagacity rollback {ref} --reason '…' --yes"
-        )
-    _print_preview(call, plan)
-    if not typer.confirm("Roll it back?", err=True):
-        raise Stop(Exit.UNCONFIRMED, "nothing was changed")
+    return f"saga {rollback_id(sagas[0])} rolls back saga {sagas[0]}" if len(sagas) == 1 else ""
 
 
 def _print_preview(call: Call, plan: "RollbackPreview") -> None:
@@ -197,25 +191,7 @@ def _received(call: Call, saga: "UUID", *, new: bool, done: str) -> None:
     call.one({"saga": saga, "new": new}, text=text, id_=saga)
 
 
-def _said(reason: str) -> str:
-    from sagacity.cli.failures import Exit, Stop
-
-    if not reason.strip():
-        raise Stop(Exit.USAGE, "sagacity: --reason needs a text: it stands in the log")
-    return reason.strip()
-
-
-def _actor(call: Call) -> str:
-    """Who acts: `SAGACITY_ACTOR`, else the account's name."""
-    import getpass
-
-    try:
-        return call.settings.actor or getpass.getuser()
-    except (OSError, KeyError):
-        return "cli"
-
-
-def _json(given: str) -> Any:
+def json_given(given: str) -> Any:
     """JSON given as text, as `@FILE`, or as `-` for stdin; numbers exact."""
     import sys
     from pathlib import Path

@@ -105,7 +105,6 @@ async def revoke(
 
 def _here(call: Call) -> "Actor":
     """Who works on the store itself: the account's name, as admin."""
-    from sagacity.cli.acting import _actor
-    from sagacity.model.operating import Actor, Role
+    from sagacity.cli.planned import actor_of
 
-    return Actor(id=f"local:{_actor(call)}", roles=frozenset({Role.ADMIN}))
+    return actor_of(call)

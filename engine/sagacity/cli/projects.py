@@ -22,6 +22,19 @@ def project_here(*wanted: str) -> "Project":
     return Project.load(*(module for module in map(module_named, wanted) if module is not None))
 
 
+def project_or_none() -> "Project | None":
+    """The project of the current folder; None where there is none, or it cannot be loaded.
+
+    Acts need it only for what their previews can tell: nobody is kept from pausing a saga by a broken flow.
+    """
+    from sagacity.errors import ConfigError, DefinitionError
+
+    try:
+        return project_here()
+    except (ConfigError, DefinitionError):
+        return None
+
+
 def serving(*wanted: str) -> "Project":
     """What a worker for these serves: the flows of a module, one flow of `MODULE:CLASS` with its children.
 

@@ -46,6 +46,10 @@ async def show(call: Call, ref: Ref, *, definition: Definition = None) -> None:
 async def list_(
     call: Call,
     *,
+    query: Annotated[
+        str | None,
+        typer.Option("--query", "-q", metavar="QUERY", help="Such as 'type:Order waits:lock age:>1h'."),
+    ] = None,
     status: Annotated[
         list[str] | None,
         typer.Option("--status", "-s", metavar="STATUS", help="Only these; may be repeated."),
@@ -62,11 +66,17 @@ async def list_(
     ] = None,
 ) -> None:
     """List sagas, newest first."""
+    from sagacity.cli.failures import Exit, Stop
     from sagacity.cli.narrowing import narrowed, next_cursor
 
+    if query is not None and (status or definition or key):
+        raise Stop(Exit.USAGE, "sagacity: give either --query or --status, --definition and --key")
     filter_ = narrowed(status=status or (), definition=definition, key=key, before=before, limit=limit)
     async with call.orchestrator() as sagas:
-        found = await sagas.list(filter_)
+        if query is not None:
+            found = await sagas.find(query, limit=limit, before=filter_.before)
+        else:
+            found = await sagas.list(filter_)
         now = await sagas.store.now()
     after = next_cursor(found, limit=limit)
     call.many(found, columns=_columns(now), id_=lambda saga: saga.id, empty="no sagas", after=after)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from sagacity.cli import acting, anchoring, issuing, keeping, reading, rehearsing, running
+from sagacity.cli import acting, anchoring, issuing, keeping, office, reading, rehearsing, running, verbs
 from sagacity.cli.failures import FAILURES, MEANINGS
 
 
@@ -31,15 +31,33 @@ _START = """start Order --input '{"order_id": "A-1", "customer_id": "C-7", "amou
 
 _REHEARSAL = "dry-run sagas/order.py:Order --input order.json --explore"
 
+_SKIP = "skip A-1 --landed yes --result '{\"receipt\": \"R-7\"}' --reason 'the bank has it' --plan"
+
+_RELEASE = "release-lock account:A-118 --expect-holder A-1 --fence 51 --plan"
+
 COMMANDS: tuple[Command, ...] = (
     _command("Execute", "run", running.run, "run sagas/order.py:Order --input orders.jsonl"),
     _command("Execute", "worker", running.worker, "worker"),
     _command("Execute", "serve", running.serve, "serve --port 8000"),
     _command("Act", "start", acting.start, _START),
     _command("Act", "signal", acting.signal, "signal A-1 carrier.delivered"),
-    _command("Act", "cancel", acting.cancel, "cancel A-1 --reason 'the customer called'"),
-    _command("Act", "retry", acting.retry, "retry A-1 --reason 'the bank answers again'"),
+    _command("Act", "retry", verbs.retry, "retry A-1 --reason 'the bank answers again'"),
+    _command("Act", "pause", verbs.pause, "pause A-1 --reason 'the carrier is down'"),
+    _command("Act", "resume", verbs.resume, "resume A-1"),
+    _command("Act", "cancel", verbs.cancel, "cancel A-1 --reason 'the customer called'"),
+    _command("Act", "skip", verbs.skip, _SKIP),
+    _command("Act", "force", verbs.force, "force A-1 --to shipped --reason 'the carrier has it' --plan"),
+    _command("Act", "abandon", verbs.abandon, "abandon A-1 --reason 'settled by hand' --plan"),
+    _command("Act", "release-lock", verbs.release_lock, _RELEASE),
     _command("Act", "rollback", acting.rollback, "rollback A-1 --preview"),
+    _command("Act", "ack", verbs.ack, "ack A-1 --reason 'the bank is told'"),
+    _command("Operate", "attention", office.attention, "attention"),
+    _command("Operate", "select", office.select, "select 'type:Order status:stuck age:>1h'"),
+    _command("Operate", "plan", office.plan, "plan show 019caefd-6f00-7000-8000-000000000001"),
+    _command("Operate", "ops", office.ops, "ops"),
+    _command("Operate", "audit", office.audit, "audit --actor local:ana"),
+    _command("Operate", "whoami", office.whoami, "whoami"),
+    _command("Operate", "can", office.can, "can skip A-1"),
     _command("Look", "show", reading.show, "show A-1"),
     _command("Look", "list", reading.list_, "list --status stuck"),
     _command("Look", "log", reading.log, "log A-1"),

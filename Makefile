@@ -16,10 +16,10 @@ WORKERS ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-smoke chaos chaos-bugs chaos-long help setup fmt lint types layers test test-pg coverage docs build wheel check lock run services
+.PHONY: demo demo-stop bench bench-smoke chaos chaos-bugs chaos-long help setup fmt lint types layers test test-pg coverage docs build wheel check lock run services
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the locked dependencies and this project; nothing to do the second time
 
@@ -102,6 +102,12 @@ lock: setup ## compile requirements/dev.txt anew from pyproject.toml
 
 run: setup ## run the orders as sagas: make run [ORDERS=FILE] [STORE=postgres|URL] [WORKERS=N]
 	@$(BIN)/python -m sagas.run $(if $(ORDERS),--orders "$(ORDERS)") $(if $(STORE),--store "$(STORE)") $(if $(WORKERS),--workers "$(WORKERS)") $(ARGS)
+
+demo: setup ## a sample that needs a human, with worker and console in the background: make demo [STORE=postgres]
+	@$(BIN)/python -m sagas.demo start $(if $(STORE),--store "$(STORE)") $(ARGS)
+
+demo-stop: setup ## end what `make demo` has started, and nothing else
+	@$(BIN)/python -m sagas.demo stop
 
 services: setup ## keep the outside services up: make services [ORDERS=FILE] [STORE=postgres|URL]
 	@$(BIN)/python -m sagas.run --services-only $(if $(ORDERS),--orders "$(ORDERS)") $(if $(STORE),--store "$(STORE)")

@@ -73,6 +73,7 @@ class Service:
         self._ledger = Ledger(folder / f"{name}.jsonl", service=name)
         self._desk = Desk(self._ledger, service=name, refuse=self._refuse, landed=self._landed)
         self._calls = 0
+        self._refuses: dict[str, str] = {}
 
     def app(self) -> Starlette:
         """Make the ASGI application."""
@@ -83,6 +84,7 @@ class Service:
                 Route("/effects/{key:path}", self._probe),
                 Route("/pending", self._pending),
                 Route("/hooks", self._hooks, methods=["PUT"]),
+                Route("/refuses", self._told_to_refuse, methods=["PUT"]),
                 Route("/ledger", self._whole_ledger),
                 Route("/health", self._health),
             ]
@@ -111,6 +113,8 @@ class Service:
             self._calls += 1
             try:
                 call = read_call(request, await request.body(), offer)
+                if offer.action in self._refuses:
+                    return _send(problem(409, "Refused", self._refuses[offer.action]))
                 if offer.action == "deprovision":
                     # Slow before it decides: an undo that overtakes the call bars it, as in life.
                     await asyncio.sleep(self._world.slow)
@@ -137,6 +141,15 @@ class Service:
         except (BadCallError, ValueError) as fault:
             return _send(problem(422, "Bad address", str(fault)))
         return _json({"url": self.outlet.url, "owed": self.outlet.owed})
+
+    async def _told_to_refuse(self, request: Request) -> Response:
+        """From now on refuse these actions, each for its reason; nothing of it stands in the ledger."""
+        try:
+            asked = _object(await request.body())
+            self._refuses = {action: _text(asked, action) for action in asked}
+        except BadCallError as fault:
+            return _send(problem(fault.status, "Bad call", str(fault)))
+        return _json({"refuses": list(self._refuses)})
 
     async def _whole_ledger(self, _: Request) -> Response:
         return Response(self._ledger.path.read_bytes(), media_type="application/x-ndjson")

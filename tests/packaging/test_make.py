@@ -21,6 +21,19 @@ def would_run(target: str) -> list[str]:
     ]
 
 
+def test_the_demo_begins_and_ends_with_one_command_each() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "demo", "demo-stop", "STORE=postgres"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    commands = [line for line in done.stdout.splitlines() if "sagas.demo" in line]
+    assert [line.split("sagas.demo ")[1].strip() for line in commands] == ['start --store "postgres"', "stop"]
+
+
 def test_check_runs_every_test_once_and_keeps_its_floor() -> None:
     commands = would_run("check")
     traced, simulated = [command for command in commands if "pytest" in command]

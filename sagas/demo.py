@@ -1,8 +1,8 @@
 """`make demo`: a small world in which three sagas need a human, with all that runs them in the background.
 
 One order is stuck (its refund was refused), one large transfer waits for approval, and a small one stands
-behind it in an account's queue. `start` returns once all three stand there and everything answers; `mend` lets the
-payment provider refund again, so that retrying the order succeeds; `stop` ends exactly what `start` began.
+behind it in an account's queue. `start` returns once all three stand there and everything answers. `mend`
+lets the payment provider refund again, so that retrying the order succeeds. `stop` ends what `start` began.
 """
 
 from __future__ import annotations

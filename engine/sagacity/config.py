@@ -77,6 +77,20 @@ class Settings(BaseSettings):
         default=False,
         description="a worker draws OpenTelemetry spans, through the provider that its process has set up",
     )
+    notify_url: str | None = Field(
+        default=None,
+        description="web hook that workers tell of what needs a human; none: `[tool.sagacity] notify`, else off",
+    )
+    notify_secret: SecretStr | None = Field(
+        default=None, description="what its messages are signed with; at least 16 characters"
+    )
+    notify_every: Duration = Field(
+        default=timedelta(seconds=60),
+        description="after a message, more of its kind are gathered; seconds",
+    )
+    notify_console: str | None = Field(
+        default=None, description="address of the console, for the link in a message"
+    )
     actor: str | None = Field(default=None, max_length=200, description="who acts; stands in the log")
     web_url: str | None = Field(
         default=None,

@@ -24,6 +24,7 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.anchoring import Anchoring
 from sagacity.runtime.relay import Listener
 from sagacity.runtime.settings import WorkerSettings
+from sagacity.runtime.webhook import HookSettings
 from sagacity.runtime.worker import Worker
 from sagacity.store import migrate
 from sagacity.store.private import PrivatePostgres
@@ -120,6 +121,7 @@ class House:
         app: Orchestrator | None = None,
         *,
         listeners: tuple[Listener, ...] = (),
+        hook: HookSettings | None = None,
         anchoring: Anchoring | None = None,
         meter: Meter | None = None,
         tracer: Tracer | None = None,
@@ -134,6 +136,7 @@ class House:
             app.project.participants,
             settings=WorkerSettings(**settings),
             listeners=listeners,
+            hook=hook,
             externals=services(self.town),
             anchoring=anchoring,
             meter=meter,

@@ -17,6 +17,7 @@ from sagacity.cli.anchoring import worker_anchoring
 from sagacity.config import Settings
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.settings import WorkerSettings
+from sagacity.runtime.webhook import HookSettings
 from sagacity.runtime.worker import Worker
 from sagacity.telemetry import on_notice, tell
 from sagacity.telemetry.otel import OtelTracer
@@ -62,9 +63,28 @@ def worker_for(sagas: Orchestrator, settings: Settings, *, meter: Meter | None =
             anchor_every=settings.anchor_every,
         ),
         listeners=(on_notice, *sagas.project.listeners),
+        hook=hook_of(sagas, settings),
         anchoring=worker_anchoring(sagas.store, settings),
         meter=meter,
         tracer=OtelTracer() if settings.traces else None,
+    )
+
+
+def hook_of(sagas: Orchestrator, settings: Settings) -> HookSettings | None:
+    """The web hook that the process, or else the project, names.
+
+    Raises:
+        ConfigError: its address or its secret cannot be used.
+    """
+    url = settings.notify_url or next(iter(sagas.project.notify), None)
+    if url is None:
+        return None
+    secret = settings.notify_secret
+    return HookSettings(
+        url=url,
+        secret="" if secret is None else secret.get_secret_value(),
+        every=settings.notify_every,
+        console=settings.notify_console,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from sagacity.decide.attention import fingerprint
 from sagacity.definition.flow import Flow, Step, Undo
 from sagacity.definition.participant import Participant
 from sagacity.fold import begun, fold
@@ -16,7 +17,7 @@ from sagacity.ids import derived_id
 from sagacity.invariants.asserted import assert_change, assert_line
 from sagacity.model import lines as L
 from sagacity.model.canonical import canonical
-from sagacity.model.record import Effect, Lock, Record, Status, WaitsFor
+from sagacity.model.record import Effect, EffectStatus, Lock, Record, Status, WaitsFor
 from sagacity.model.unit import Message, Notice, ObjectChange, Unit
 
 
@@ -280,11 +281,25 @@ class Draft:
                         "reason": record.reason,
                         "at": line.at,
                     }
+                    | _matter(record, line)
                 ),
             )
             for seq, line in enumerate(self.lines, first)
             if isinstance(line, (L.Committed, L.RolledBack, L.Abandoned, L.Stuck))
         )
+
+
+def _matter(record: Record, line: L.Line) -> dict[str, str]:
+    """For what needs a human: its kind of attention, and what is the same for all that look alike."""
+    if not isinstance(line, L.Stuck):
+        return {}
+    gave_up = any(effect.status is EffectStatus.GAVE_UP for effect in record.effects)
+    kind, state = "undo_failed" if gave_up else "stuck", " ".join(record.state)
+    return {
+        "attention": kind,
+        "fingerprint": fingerprint(kind, record.definition, state, record.reason),
+        "state": state,
+    }
 
 
 def ended(record: Record) -> bool:

@@ -34,6 +34,7 @@ class Project:
         externals: by name; those that a step or a compensation of a flow takes.
         folder: where `sagas.lock` stands.
         listeners: functions that workers tell of ends, from `[tool.sagacity] listeners`.
+        notify: address of the web hook for what needs a human, from `[tool.sagacity] notify`.
     """
 
     flows: Mapping[str, Flow]
@@ -41,6 +42,7 @@ class Project:
     externals: Mapping[str, type[External]] = field(default_factory=dict)
     folder: Path = field(default_factory=Path)
     listeners: tuple[Callable[..., Any], ...] = ()
+    notify: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, *sagas: type[Saga], folder: Path | None = None) -> "Project":
@@ -80,7 +82,8 @@ class Project:
         if faults:
             raise DefinitionError(list(faults))
         listeners = tuple(_listener(root, name) for name in _configured(root, "listeners"))
-        return replace(cls.of(*_sagas_of(names), folder=root), listeners=listeners)
+        notify = _configured(root, "notify")
+        return replace(cls.of(*_sagas_of(names), folder=root), listeners=listeners, notify=notify)
 
     def flow(self, name: str) -> Flow | None:
         """The flow of that name, or None."""

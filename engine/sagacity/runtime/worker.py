@@ -41,6 +41,7 @@ from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.runtime.traced import begun, resumed, spanned
 from sagacity.runtime.versions import check_definitions, tell_unserved
 from sagacity.runtime.watch import is_over
+from sagacity.runtime.webhook import HookSettings, WebHook
 from sagacity.store.base import Store
 from sagacity.telemetry import tell, traced
 from sagacity.telemetry.watching import Meter, Span, Tracer, Watching
@@ -58,6 +59,7 @@ class Worker:
         participants: participant classes by type.
         settings: see there.
         listeners: told of ends; giving any switches notices on.
+        hook: a web hook that is told of what needs a human; switches notices on too.
         externals: instances to use instead of connecting (tests).
         anchoring: sends signed heads away, and refuses a store that is behind them.
         meter, tracer: told of what is done; without them that costs nothing.
@@ -72,6 +74,7 @@ class Worker:
         *,
         settings: WorkerSettings | None = None,
         listeners: Sequence[Listener] = (),
+        hook: HookSettings | None = None,
         externals: Mapping[str, External] | None = None,
         anchoring: Anchoring | None = None,
         meter: Meter | None = None,
@@ -90,8 +93,7 @@ class Worker:
         self.ready = asyncio.Event()
         self.on_over: Callable[[Record], None] | None = None
         self.alone = asyncio.Lock()
-        self._listeners = tuple(listeners)
-        self._relay = Relay(store, self._listeners)
+        self._relay = self._relay_of(listeners, hook)
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._unserved: set[tuple[str, int]] = set()
         self._given, self._anchoring = externals, anchoring
@@ -110,8 +112,14 @@ class Worker:
             participants=participants,
             tenant=self.store.tenant,
             lane=self.store.lane,
-            notices=bool(self._listeners) or self.settings.notices,
+            notices=self._relay is not None or self.settings.notices,
         )
+
+    def _relay_of(self, listeners: Sequence[Listener], hook: HookSettings | None) -> Relay | None:
+        if hook is None:
+            return Relay(self.store, tuple(listeners)) if listeners else None
+        outlet = WebHook(hook, store=self.store, worker=self.id, clock=self.clock)
+        return Relay(self.store, tuple(listeners), outlets=(outlet,))
 
     @property
     def stopping(self) -> bool:
@@ -221,8 +229,9 @@ class Worker:
             asyncio.create_task(self._listen(), name="wakeup"),
             asyncio.create_task(self._sweep(), name="sweeper"),
         ]
-        if self._listeners:
-            tasks.append(asyncio.create_task(self._tell(), name="relay"))
+        if self._relay is not None:
+            telling = self._every(self.settings.poll, self._relay)
+            tasks.append(asyncio.create_task(telling, name="relay"))
         if self._anchoring is not None:
             anchors = self._anchoring.run(self.clock, self.settings.anchor_every)
             tasks.append(asyncio.create_task(anchors, name="anchors"))
@@ -236,7 +245,7 @@ class Worker:
                 await ended(list(self._drives.values()))
             else:
                 await self._drained.wait()
-            if self._listeners and self._failure is None:
+            if self._relay is not None and self._failure is None:
                 await ended([task for task in tasks if task.get_name() == "relay"])
                 await in_time(self._relay.rest(), name="relay")  # the next worker tells what is left
         finally:
@@ -307,9 +316,6 @@ class Worker:
                 self._unserved = await tell_unserved(self.store, self._served, self._unserved)
 
         await self._every(self.settings.sweep, sweep)
-
-    async def _tell(self) -> None:
-        await self._every(self.settings.poll, self._relay)
 
     async def _claim(self) -> None:
         while True:

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     )
     notify_url: str | None = Field(
         default=None,
-        description="web hook that workers tell of what needs a human; none: `[tool.sagacity] notify`, else off",
+        description="web hook that workers tell of what needs a human; default `[tool.sagacity] notify`",
     )
     notify_secret: SecretStr | None = Field(
         default=None, description="what its messages are signed with; at least 16 characters"

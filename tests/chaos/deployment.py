@@ -23,6 +23,9 @@ HOUR = timedelta(hours=1)
 CALM = 40 * 60.0
 """Virtual second from which on nothing goes wrong any more: what lives then must end by itself (I12)."""
 
+PLAIN = 50
+"""Seeds up to this one know no operators who act by hand: what they have shown, they go on showing."""
+
 _START_UP = ("store.definition_hashes", "store.guard", "store.now", "store.register")
 _RATES = {
     **dict.fromkeys(_START_UP, 0.05),  # a worker that never comes up proves nothing
@@ -80,7 +83,8 @@ class Play:
         )
         self.store = JudgedStore(database, tenant="main", clock=self.sim.clock, flows=project.flows)
         self.sim.services.watch = self.store.call
-        self.people = People(self.sim, self.chance, calm=CALM)
+        by_hand = Chance(seed, "operators") if seed > PLAIN else None
+        self.people = People(self.sim, self.chance, calm=CALM, by_hand=by_hand)
         self.result = Result(seed=seed)
         self._fill_tables(database)
 

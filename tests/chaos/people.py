@@ -12,6 +12,7 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.testing.chance import Chance
 from sagacity.testing.simulation import Simulation
 from tests.chaos.family import FAMILY
+from tests.chaos.hands import Hands
 from tests.chaos.town import POTS
 
 
@@ -21,17 +22,21 @@ class People:
     Args:
         chance: decides what they do.
         calm: virtual second from which on they only answer what is awaited, and cancel nothing any more.
+        by_hand: decides what operators do; None: there are none.
 
     Attributes:
         history: what they were told; what was acknowledged must be there for ever (I7).
     """
 
-    def __init__(self, sim: Simulation, chance: Chance, *, calm: float) -> None:
+    def __init__(
+        self, sim: Simulation, chance: Chance, *, calm: float, by_hand: Chance | None = None
+    ) -> None:
         self.history: list[Op] = []
         self._sim = sim
         self._app: Orchestrator = sim.client()
         self._chance = chance
         self._calm = calm
+        self._hands = Hands(sim, self._app, by_hand) if by_hand is not None else None
 
     async def start(self, sagas: int) -> None:
         """Start so many, some at once and some later."""
@@ -55,6 +60,9 @@ class People:
     async def look_at(self, record: Record) -> None:
         """Signal, approve, cancel, retry or roll back, or leave it alone."""
         try:
+            calm = self._sim.seconds >= self._calm
+            if self._hands is not None and await self._hands.look_at(record, calm=calm):
+                return
             await self._act_on(record)
             for wait in record.waits:
                 await self._answer(record, wait)

@@ -39,7 +39,7 @@ class Hands:
             return await self._act(record, Verb.SKIP, said)
         if calm:
             return False
-        if self._chance.hit(0.02):
+        if self._chance.hit(0.03):
             return await self._act(record, Verb.PAUSE)
         return await self._give_up(record)
 
@@ -47,7 +47,7 @@ class Hands:
         hit = self._chance.hit
         if calm or hit(0.3):
             return await self._act(record, Verb.RESUME)
-        if record.locks and hit(0.2):
+        if record.locks and hit(0.5):
             return await self._take_lock(record)
         return await self._give_up(record)
 

@@ -44,12 +44,14 @@ async def _test(report: Report, under: str) -> None:
         await made.hire(3, **addresses(made.urls))
         async with made.kept(), asyncio.timeout(LIMIT):
             running = await _run(made, file)
-            harm = asyncio.create_task((_kill_workers if under == "T6" else _kill_database)(made, chance))
+            enough = asyncio.Event()
+            harming = _kill_workers if under == "T6" else _kill_database
+            harm = asyncio.create_task(harming(made, chance, enough))
             try:
                 code = await _through(made, file, running)
             finally:
-                harm.cancel()
-                await asyncio.gather(harm, return_exceptions=True)
+                enough.set()
+                await harm  # to its end: the server is up again
         report.holds(code == 0, f"`sagacity run` ended with {code}: {running.said(last=500)}")
         await services.end()
         await _judge(made, report, file)
@@ -103,19 +105,23 @@ async def _run(made: World, orders: Path) -> Fresh:
     return child
 
 
-async def _kill_workers(made: World, chance: random.Random) -> None:
+async def _kill_workers(made: World, chance: random.Random, enough: asyncio.Event) -> None:
     """SIGKILL one worker a second; its place is filled again."""
     for kills in range(1, 61):
         await asyncio.sleep(1)
+        if enough.is_set():
+            return
         victim = chance.choice(made.workers)
         await victim.kill()
         made.report.figure("kill -9 of workers", kills)
 
 
-async def _kill_database(made: World, chance: random.Random) -> None:
+async def _kill_database(made: World, chance: random.Random, enough: asyncio.Event) -> None:
     """SIGKILL the server every few seconds; it is back at once."""
     for _ in range(15):
         await asyncio.sleep(chance.uniform(3, 6))
+        if enough.is_set():
+            return
         await made.server.kill()
         await asyncio.sleep(chance.uniform(0, 1))
         await made.server.restart()

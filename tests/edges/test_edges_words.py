@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 import structlog
 
-from sagacity import errors, telemetry
+from sagacity import cli, errors, telemetry
 from sagacity.cli import shapes, words
 from sagacity.cli.failures import FAILURES, FAULT, Exit, failure_of
 from sagacity.cli.table import COMMANDS, page
@@ -35,6 +35,23 @@ def told() -> Iterator[io.StringIO]:
     yield io.StringIO()
     root.handlers[:], root.level, own.level = before
     structlog.reset_defaults()
+
+
+def test_what_two_tasks_say_of_one_outage_is_told_once_and_is_no_fault(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    away = [errors.StoreUnavailable("the database cannot be reached"), errors.StoreUnavailable("it is away")]
+    assert cli.told(ExceptionGroup("run and worker", [away[0], ExceptionGroup("", [away[1]])])) == 8
+    assert capsys.readouterr().err == "sagacity: the database cannot be reached\n"
+
+
+def test_a_fault_among_expected_errors_stays_a_fault(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = [errors.StoreUnavailable("it is away"), ZeroDivisionError("ours")]
+    assert cli.told(ExceptionGroup("run and worker", both)) == Exit.FAULT
+    assert "a fault of ours" in capsys.readouterr().err
 
 
 def test_the_page_of_the_command_line_is_up_to_date() -> None:

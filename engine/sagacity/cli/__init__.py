@@ -7,7 +7,7 @@ imported inside the commands that need them: `sagacity --help` must not wait for
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sagacity.cli.failures import Exit, ReaderGone, Stop, failure_of, is_expected
@@ -51,8 +51,11 @@ def _usage(error: "TyperException") -> int:
 
 def told(error: BaseException) -> int:
     """Say on stderr what `error` means to the caller; the exit code for it."""
-    if isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        return told(error.exceptions[0])
+    if isinstance(error, ExceptionGroup):
+        # A run and its worker lose the database at the same moment: that is one piece of news, and no fault.
+        each = list(_each(error))
+        one = len(each) == 1 or all(isinstance(e, Stop) or is_expected(e) for e in each)
+        return told(each[0]) if one else _fault(error)
     if isinstance(error, Stop):
         if error.message:
             _say(error.message)
@@ -69,6 +72,14 @@ def told(error: BaseException) -> int:
         _say(f"sagacity: {error.filename}: {(error.strerror or 'cannot be used').lower()}")
         return Exit.USAGE
     return _fault(error)
+
+
+def _each(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
 
 
 def _fault(error: BaseException) -> int:

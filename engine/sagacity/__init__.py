@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sagacity.definition.params import About
     from sagacity.definition.participant import Participant, operation
     from sagacity.definition.saga import Saga, State
+    from sagacity.definition.secret import Secret
     from sagacity.definition.stage import Stage
     from sagacity.definition.step import awaits, cancel, override, spawns, step
     from sagacity.errors import Refused, Unavailable
@@ -30,6 +31,7 @@ __all__ = [
     "Participant",
     "Refused",
     "Saga",
+    "Secret",
     "Stage",
     "State",
     "Unavailable",
@@ -52,6 +54,7 @@ _HOMES = {
     "definition.params": ("About",),
     "definition.participant": ("Participant", "operation"),
     "definition.saga": ("Saga", "State"),
+    "definition.secret": ("Secret",),
     "definition.stage": ("Stage",),
     "definition.step": ("awaits", "cancel", "override", "spawns", "step"),
     "errors": ("Refused", "Unavailable"),

@@ -42,7 +42,7 @@ def page(items: Iterable[Any], *, after: str | None = None) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """`value` in what orjson can write, stored JSON embedded as fragments."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = _hints(type(value))
+        hints = hints_of(type(value))
         return {name: _field(getattr(value, name), hint) for name, hint in hints.items()}
     if isinstance(value, Enum):
         return value.value
@@ -63,7 +63,8 @@ def instant(value: datetime) -> str:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotation of each field of a view, marks included."""
     hints = get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
@@ -71,17 +72,17 @@ def _hints(cls: type) -> dict[str, Any]:
 def _field(value: Any, hint: Any) -> Any:
     if value is None:
         return None
-    if _is_json(hint):
+    if is_json(hint):
         return orjson.Fragment(value)
-    if get_origin(hint) is dict and _is_json(get_args(hint)[1]):
+    if get_origin(hint) is dict and is_json(get_args(hint)[1]):
         return {str(key): orjson.Fragment(item) for key, item in value.items()}
     return plain(value)
 
 
-def _is_json(hint: Any) -> bool:
+def is_json(hint: Any) -> bool:
     """Whether a field's annotation is `Json` or `Json | None`."""
     if get_origin(hint) in (Union, types.UnionType):
-        return any(_is_json(option) for option in get_args(hint))
+        return any(is_json(option) for option in get_args(hint))
     return get_origin(hint) is Annotated and get_args(hint)[1:] == _JSON_MARKS
 
 
@@ -94,12 +95,12 @@ def schema_of(cls: type, *, whole: bool = True) -> type[BaseModel]:
         whole: it stands by itself and so says its version; False: a part of another.
     """
     shape: dict[str, Any] = {"schema_version": (int, SCHEMA_VERSION)} if whole else {}
-    shape |= {name: (_documented(hint), ...) for name, hint in _hints(cls).items()}
+    shape |= {name: (_documented(hint), ...) for name, hint in hints_of(cls).items()}
     return create_model(cls.__name__, __config__=ConfigDict(title=cls.__name__), __doc__=cls.__doc__, **shape)
 
 
 def _documented(hint: Any) -> Any:
-    if _is_json(hint):
+    if is_json(hint):
         return Any
     if dataclasses.is_dataclass(hint):
         return schema_of(hint, whole=False)  # type: ignore[arg-type]

@@ -45,6 +45,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "worker.restarted": "a worker process died and was started again",
         "server.started": "the HTTP API listens",
         "server.stopped": "the HTTP API is closed",
+        "secrets.shown": "an admin asked to see what is marked secret, and was shown it",
         "fault": "a fault of ours; the trace stands beside it",
     }
 )
@@ -60,6 +61,7 @@ _LEVELS = {
     "notify.failed": logging.WARNING,
     "worker.left_behind": logging.ERROR,
     "worker.restarted": logging.WARNING,
+    "secrets.shown": logging.WARNING,
     "fault": logging.ERROR,
 }
 _TRACE = 8_000

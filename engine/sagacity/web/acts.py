@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from sagacity.errors import UnknownDefinition
+from sagacity.model.operating import Actor
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import answers
 from sagacity.web.bodies import (
@@ -23,6 +24,8 @@ from sagacity.web.bodies import (
     documented,
     read,
 )
+from sagacity.web.guard.caller import acting, current_actor
+from sagacity.web.seen import seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +74,13 @@ def _starts(router: APIRouter, sagas: Orchestrator) -> None:
     async def start(request: Request) -> Response:
         """Idempotent by key: the same key and input answer the same saga, with 200 instead of 201."""
         body = await read(request, StartBody)
+        _check_known(body.definition, sagas, current_actor(request))
         handle = await sagas.start(
-            body.definition, body.input, key=body.key, ignore_unknown=body.ignore_unknown, actor=body.actor
+            body.definition,
+            body.input,
+            key=body.key,
+            ignore_unknown=body.ignore_unknown,
+            actor=acting(request, body.actor),
         )
         served = any(handle.definition in worker.definitions for worker in await sagas.store.workers())
         started = Started(
@@ -98,8 +106,10 @@ def _signals(router: APIRouter, sagas: Orchestrator) -> None:
     async def signal(request: Request, ref: str, definition: str | None = None) -> Response:
         """`ref` is an id or a business key; a signal that comes early waits until it is awaited."""
         body = await read(request, SignalBody)
-        saga = await sagas.resolve(ref, definition=definition)
-        receipt = await sagas.signal(saga, body.name, body.data, id=body.id, actor=body.actor)
+        saga = await seen(request, sagas).resolve(ref, definition=definition)
+        receipt = await sagas.signal(
+            saga, body.name, body.data, id=body.id, actor=acting(request, body.actor)
+        )
         return accepted(saga, receipt)
 
     @router.post(
@@ -112,11 +122,13 @@ def _signals(router: APIRouter, sagas: Orchestrator) -> None:
     async def hook(request: Request) -> Response:
         """A signal whose body names its saga. Sent again with the same `id` it counts once."""
         body = await read(request, AddressedSignalBody)
-        if body.definition is not None and body.definition not in sagas.project.flows:
-            raise unknown(body.definition, sagas)
+        if body.definition is not None:
+            _check_known(body.definition, sagas, current_actor(request))
         ref: Any = body.saga if body.saga is not None else body.key
-        saga = await sagas.resolve(ref, definition=body.definition)
-        receipt = await sagas.signal(saga, body.name, body.data, id=body.id, actor=body.actor)
+        saga = await seen(request, sagas).resolve(ref, definition=body.definition)
+        receipt = await sagas.signal(
+            saga, body.name, body.data, id=body.id, actor=acting(request, body.actor)
+        )
         return accepted(saga, receipt)
 
 
@@ -130,8 +142,8 @@ def _repairs(router: APIRouter, sagas: Orchestrator) -> None:
     )
     async def cancel(request: Request, ref: str, definition: str | None = None) -> Response:
         body = await read(request, CancelBody)
-        saga = await sagas.resolve(ref, definition=definition)
-        return accepted(saga, await sagas.cancel(saga, reason=body.reason, actor=body.actor))
+        saga = await seen(request, sagas).resolve(ref, definition=definition)
+        return accepted(saga, await sagas.cancel(saga, reason=body.reason, actor=acting(request, body.actor)))
 
     @router.post(
         "/sagas/{ref}/retry",
@@ -142,8 +154,8 @@ def _repairs(router: APIRouter, sagas: Orchestrator) -> None:
     )
     async def retry(request: Request, ref: str, definition: str | None = None) -> Response:
         body = await read(request, RetryBody)
-        saga = await sagas.resolve(ref, definition=definition)
-        return accepted(saga, await sagas.retry(saga, reason=body.reason, actor=body.actor))
+        saga = await seen(request, sagas).resolve(ref, definition=definition)
+        return accepted(saga, await sagas.retry(saga, reason=body.reason, actor=acting(request, body.actor)))
 
 
 def _rollbacks(router: APIRouter, sagas: Orchestrator) -> None:
@@ -157,9 +169,12 @@ def _rollbacks(router: APIRouter, sagas: Orchestrator) -> None:
     async def rollback(request: Request, ref: str, definition: str | None = None) -> Response:
         """By a new saga, linked to it. `GET …/preview` tells before what it would do."""
         body = await read(request, RollbackBody)
-        saga = await sagas.resolve(ref, definition=definition)
+        saga = await seen(request, sagas).resolve(ref, definition=definition)
         handle = await sagas.rollback(
-            saga, reason=body.reason, actor=body.actor, accept_remaining=body.accept_remaining
+            saga,
+            reason=body.reason,
+            actor=acting(request, body.actor),
+            accept_remaining=body.accept_remaining,
         )
         started = Started(id=handle.id, definition=handle.definition, key=handle.key, new=handle.new)
         return answers.one(started, status=202, headers={"location": f"/v1/sagas/{handle.id}"})
@@ -172,7 +187,13 @@ def accepted(saga: UUID, receipt: Any) -> Response:
     )
 
 
-def unknown(definition: str, sagas: Orchestrator) -> UnknownDefinition:
-    """The error for a flow that nobody here knows."""
-    known = ", ".join(sorted(sagas.project.flows)) or "none"
-    return UnknownDefinition(f"no flow {definition!r} is known here; known: {known}")
+def _check_known(definition: str, sagas: Orchestrator, actor: Actor) -> None:
+    """That a flow is known here and is the caller's.
+
+    Raises:
+        UnknownDefinition: it is not; both read the same.
+    """
+    mine = [name for name in sagas.project.flows if actor.definitions is None or name in actor.definitions]
+    if definition not in mine:
+        known = ", ".join(sorted(mine)) or "none"
+        raise UnknownDefinition(f"no flow {definition!r} is known here; known: {known}")

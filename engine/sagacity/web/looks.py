@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
@@ -22,7 +22,11 @@ from sagacity.model.views import (
 )
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import answers
+from sagacity.web.seen import revealed, seen
 
+Secrets = Annotated[
+    Literal["show"] | None, Query(description="`show`: what is marked secret too; admins only, and logged")
+]
 LONGEST_WAIT = 60.0
 """Seconds that one call may wait for a saga's end."""
 
@@ -69,6 +73,8 @@ def looks(sagas: Orchestrator) -> APIRouter:
 def _sagas(router: APIRouter, sagas: Orchestrator) -> None:
     @router.get("/sagas", summary="List sagas, newest first", responses=answers.described_page(SagaSummary))
     async def listed(
+        request: Request,
+        *,
         status: Annotated[list[str] | None, Query()] = None,
         definition: str | None = None,
         key: str | None = None,
@@ -76,41 +82,51 @@ def _sagas(router: APIRouter, sagas: Orchestrator) -> None:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> Response:
         filter_ = narrowed(status=status or (), definition=definition, key=key, before=cursor, limit=limit)
-        found = await sagas.list(filter_)
+        found = await seen(request, sagas).list(filter_)
         return answers.many(found, after=next_cursor(found, limit=limit))
 
 
 def _one_saga(router: APIRouter, sagas: Orchestrator) -> None:
     @router.get("/sagas/{ref}", summary="One saga, whole", responses=answers.described(SagaView))
-    async def show(ref: str, definition: str | None = None) -> Response:
-        """`ref` is an id or a business key."""
-        return answers.one(await sagas.show(await sagas.resolve(ref, definition=definition)))
+    async def show(
+        request: Request, ref: str, definition: str | None = None, secrets: Secrets = None
+    ) -> Response:
+        """`ref` is an id or a business key. What is marked secret is `•••`."""
+        mine = revealed(request, sagas, secrets)
+        return answers.one(await mine.show(await mine.resolve(ref, definition=definition)))
 
     @router.get("/sagas/{ref}/history", summary="Its story", responses=answers.described_page(ToldLine))
-    async def history(ref: str, definition: str | None = None) -> Response:
+    async def history(
+        request: Request, ref: str, definition: str | None = None, secrets: Secrets = None
+    ) -> Response:
         """Every line of its log, with the same in plain words."""
-        found = await sagas.history(await sagas.resolve(ref, definition=definition))
+        mine = revealed(request, sagas, secrets)
+        found = await mine.history(await mine.resolve(ref, definition=definition))
         return answers.many(_told(line) for line in found)
 
     @router.get("/sagas/{ref}/outcome", summary="How it ended", responses=answers.described(Outcome))
     async def outcome(
+        request: Request,
         ref: str,
         definition: str | None = None,
+        secrets: Secrets = None,
         timeout: Annotated[
             float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for its end")
         ] = 0,
     ) -> Response:
         """How it ended, or where it stands when `timeout` is over."""
-        saga = await sagas.resolve(ref, definition=definition)
-        return answers.one(await sagas.outcome(saga, timeout=timedelta(seconds=timeout)))
+        mine = revealed(request, sagas, secrets)
+        saga = await mine.resolve(ref, definition=definition)
+        return answers.one(await mine.outcome(saga, timeout=timedelta(seconds=timeout)))
 
     @router.get(
         "/sagas/{ref}/preview",
         summary="What rolling it back would do",
         responses=answers.described(RollbackPreview),
     )
-    async def preview(ref: str, definition: str | None = None) -> Response:
-        return answers.one(await sagas.preview(await sagas.resolve(ref, definition=definition)))
+    async def preview(request: Request, ref: str, definition: str | None = None) -> Response:
+        mine = seen(request, sagas)
+        return answers.one(await mine.preview(await mine.resolve(ref, definition=definition)))
 
 
 def _told(line: HistoryLine) -> ToldLine:
@@ -133,8 +149,8 @@ def _objects(router: APIRouter, sagas: Orchestrator) -> None:
         summary="Every version of a participant",
         responses=answers.described_page(ObjectVersion),
     )
-    async def versions(type: str, id: str) -> Response:
-        return answers.many(await sagas.object_history(f"{type}:{id}"))
+    async def versions(request: Request, type: str, id: str, secrets: Secrets = None) -> Response:
+        return answers.many(await revealed(request, sagas, secrets).object_history(f"{type}:{id}"))
 
     @router.get(
         "/objects/{type}/{id:path}",
@@ -142,13 +158,16 @@ def _objects(router: APIRouter, sagas: Orchestrator) -> None:
         responses=answers.described(ObjectView) | {304: {"description": "not changed"}},
     )
     async def one(
+        request: Request,
         type: str,
         id: str,
+        *,
         at: Annotated[int | None, Query(ge=0, description="as it was at this version")] = None,
         if_none_match: Annotated[str | None, Header()] = None,
+        secrets: Secrets = None,
     ) -> Response:
         """`ETag` is its version; `in_transaction` tells whether a saga holds it, and which."""
-        view = await sagas.object(f"{type}:{id}", at=at)
+        view = await revealed(request, sagas, secrets).object(f"{type}:{id}", at=at)
         headers = {"etag": f'"{view.version}"', "cache-control": "no-cache"}
         if _matches(if_none_match, view.version):
             return Response(status_code=304, headers=headers)
@@ -167,13 +186,14 @@ def _whole(router: APIRouter, sagas: Orchestrator) -> None:
     @router.get(
         "/locks", summary="Who holds and who waits for what", responses=answers.described_page(LockView)
     )
-    async def locks(object: str | None = None, saga: str | None = None) -> Response:
-        of = await sagas.resolve(saga) if saga is not None else None
-        return answers.many(await sagas.locks(object=object, saga=of))
+    async def locks(request: Request, object: str | None = None, saga: str | None = None) -> Response:
+        mine = seen(request, sagas)
+        of = await mine.resolve(saga) if saga is not None else None
+        return answers.many(await mine.locks(object=object, saga=of))
 
     @router.get("/counts", summary="Sagas per status", responses=answers.described(Counts))
-    async def counts(definition: str | None = None) -> Response:
-        found = await sagas.counts(definition)
+    async def counts(request: Request, definition: str | None = None) -> Response:
+        found = await seen(request, sagas).counts(definition)
         return answers.one(Counts(counts={status.value: number for status, number in found.items()}))
 
 

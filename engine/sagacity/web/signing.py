@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 from sagacity.errors import InputError, NotFound
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import answers
-from sagacity.web.guard.caller import DEV, SECOND, caller_of, leave
+from sagacity.web.guard.caller import DEV, SECOND, caller_of, csrf_token, leave
 from sagacity.web.guard.pages import local_path
 from sagacity.web.guard.sessions import Sessions
 from sagacity.web.guard.settings import WebSettings
@@ -25,6 +25,7 @@ class WhoAmI:
         by: how they are known: `development` (no sign-in: whoever calls from this machine is let in),
             `token` or `session`.
         definitions: what their roles are narrowed to; None: all.
+        csrf: what a browser's call that changes something must carry as `X-CSRF-Token`; None: no session.
         note: a sentence for people, where there is something to know.
     """
 
@@ -35,6 +36,7 @@ class WhoAmI:
     by: str
     tenant: str
     lane: str
+    csrf: str | None
     note: str | None
 
 
@@ -53,6 +55,7 @@ def whoami(request: Request, sagas: Orchestrator) -> WhoAmI:
         by=caller.by,
         tenant=sagas.store.tenant,
         lane=sagas.store.lane,
+        csrf=csrf_token(request) or None,
         note=note,
     )
 

@@ -1,0 +1,290 @@
+"""What one caller may see: the orchestrator's looking calls, within their definitions and without secrets.
+
+Whatever shows something takes it from here. What is outside the caller's definitions does not exist for them:
+it gives the same answer as what there is not.
+"""
+
+import builtins
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from heapq import merge
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import Request
+from starlette.exceptions import HTTPException
+
+from sagacity.definition.flow import Flow
+from sagacity.errors import NotFound
+from sagacity.model.canonical import NULL, Json
+from sagacity.model.operating import Actor, Role
+from sagacity.model.record import Status
+from sagacity.model.views import (
+    HistoryLine,
+    LockView,
+    ObjectVersion,
+    ObjectView,
+    Outcome,
+    RollbackPreview,
+    SagaSummary,
+    SagaView,
+)
+from sagacity.orchestrator import Orchestrator
+from sagacity.store.base import Filter
+from sagacity.telemetry import tell
+from sagacity.web import secrets
+from sagacity.web.guard.caller import current_actor
+from sagacity.web.secrets import HIDDEN, NOTHING, Mask
+
+_WRITERS = 20
+"""Sagas whose secrets are looked for in the state of an object: those that changed it last."""
+
+
+def seen(request: Request, sagas: Orchestrator) -> "Seen":
+    """What the caller of `request` may see."""
+    return Seen(sagas, current_actor(request))
+
+
+def revealed(request: Request, sagas: Orchestrator, secrets: str | None) -> "Seen":
+    """The same, with secrets where the caller asks for them by `?secrets=show`; that is told in the log.
+
+    Raises:
+        HTTPException: 403, they are no admin.
+    """
+    if secrets is None:
+        return seen(request, sagas)
+    actor = current_actor(request)
+    if not actor.may(Role.ADMIN):
+        raise HTTPException(403, f"{actor.id} may not see secrets: that takes the role admin")
+    tell("secrets.shown", actor=actor.id, path=request.url.path)
+    return Seen(sagas, actor, reveal=True)
+
+
+class Seen:
+    """See the module. Each call is the orchestrator's of the same name.
+
+    Args:
+        sagas: whose sagas.
+        actor: who looks.
+        reveal: show secrets; the caller of this has asked the role for it and told that it was done.
+    """
+
+    def __init__(self, sagas: Orchestrator, actor: Actor, *, reveal: bool = False) -> None:
+        self._sagas, self._actor, self._reveal = sagas, actor, reveal
+        self._masks: dict[UUID, Mask] = {}
+
+    # --- what there is for them -------------------------------------------------------------------
+
+    def holds(self, definition: str | None) -> bool:
+        """Whether sagas of this definition exist for the caller."""
+        mine = self._actor.definitions
+        return mine is None or definition in mine
+
+    async def resolve(self, ref: str | UUID, *, definition: str | None = None) -> UUID:
+        """The saga that an id or a business key names. Raises NotFound, Conflict."""
+        if self._actor.definitions is None:
+            return await self._sagas.resolve(ref, definition=definition)
+        missing = NotFound(f"no saga {ref!r}: give its id or its business key")
+        if definition is not None and not self.holds(definition):
+            raise missing
+        found: list[UUID] = []
+        try:
+            found = [await self._sagas.resolve(ref, definition=definition)]
+        except NotFound:
+            raise
+        except Exception:
+            # The key belongs to several: only those that exist for the caller count.
+            mine = sorted(self._actor.definitions)
+            ids = [await self._sagas.store.find(one, str(ref)) for one in mine]
+            found = [one for one in ids if one is not None]
+            if len(found) > 1:
+                raise
+        known = await self._sagas.statuses(found)
+        if not found or found[0] not in known or not self.holds(known[found[0]].definition):
+            raise missing
+        return found[0]
+
+    async def visible(self, ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of `ids` that exist for the caller."""
+        if self._actor.definitions is None:
+            return frozenset(ids)
+        known = await self._sagas.statuses(list(dict.fromkeys(ids)))
+        return frozenset(id for id, one in known.items() if self.holds(one.definition))
+
+    # --- sagas --------------------------------------------------------------------------------------
+
+    async def list(self, filter: Filter) -> builtins.list[SagaSummary]:
+        """Sagas, newest first."""
+        mine = self._actor.definitions
+        if mine is None or filter.definition is not None:
+            found = await self._sagas.list(filter) if self.holds(filter.definition) or mine is None else []
+        else:
+            each = [await self._sagas.list(replace(filter, definition=one)) for one in sorted(mine)]
+            found = builtins.list(islice(merge(*each, key=lambda one: one.id, reverse=True), filter.limit))
+        return await self.summaries(found)
+
+    async def summaries(self, found: Sequence[SagaSummary]) -> builtins.list[SagaSummary]:
+        """Lines of a list: a reason may repeat what is secret."""
+        return [(await self._mask(one.id, one.definition)).view(one) if one.reason else one for one in found]
+
+    async def counts(self, definition: str | None = None) -> dict[Status, int]:
+        """How many sagas per status."""
+        mine = self._actor.definitions
+        if mine is None or definition is not None:
+            return await self._sagas.counts(definition) if mine is None or self.holds(definition) else {}
+        total: Counter[Status] = Counter()
+        for one in mine:
+            total.update(await self._sagas.counts(one))
+        return dict(total)
+
+    async def show(self, saga: UUID) -> SagaView:
+        """One saga, whole."""
+        view = await self._sagas.show(saga)
+        flow = self._flow(view.definition)
+        if not self._hides(flow):
+            return view
+        results = {name: self._covered(flow, name, one) for name, one in view.results.items()}
+        shown = replace(view, input=self._covered(flow, None, view.input), results=results)
+        return (await self._mask(saga, view.definition)).view(shown)
+
+    async def outcome(self, saga: UUID, *, timeout: timedelta | None = None) -> Outcome:
+        """How it ended, or where it stands after `timeout`."""
+        found = await self._sagas.outcome(saga, timeout=timeout)
+        flow = self._flow(await self._definition(saga))
+        if not self._hides(flow):
+            return found
+        results = {name: self._covered(flow, name, one) for name, one in found.results.items()}
+        return (await self._mask(saga)).view(replace(found, results=results))
+
+    async def history(self, saga: UUID) -> builtins.list[HistoryLine]:
+        """Its story."""
+        lines = await self._sagas.history(saga)
+        flow = self._flow(await self._definition(saga))
+        if not self._hides(flow):
+            return lines
+        mask = await self._mask(saga)
+        return [mask.view(replace(line, data=self._line(flow, line))) for line in lines]
+
+    async def preview(self, saga: UUID) -> RollbackPreview:
+        """What rolling it back would do."""
+        found = await self._sagas.preview(saga)
+        return (await self._mask(saga)).view(found)
+
+    # --- objects and locks ----------------------------------------------------------------------------
+
+    async def locks(self, *, object: str | None = None, saga: UUID | None = None) -> builtins.list[LockView]:
+        """Who holds and who queues."""
+        return [
+            one for one in await self._sagas.locks(object=object, saga=saga) if self.holds(one.definition)
+        ]
+
+    async def object(self, object: str, *, at: int | None = None) -> ObjectView:
+        """A participant's last committed value, or that of version `at`; for who sees a saga that had it."""
+        versions = await self._touched(object)
+        view = await self._sagas.object(object, at=at)
+        mask = await self._writers(versions)
+        locks = tuple(one for one in view.locks if self.holds(one.definition))
+        return replace(view, state=self._state(object, view.state, mask) or NULL, locks=locks)
+
+    async def object_history(self, object: str) -> builtins.list[ObjectVersion]:
+        """A participant's versions, oldest first; those of the caller's sagas."""
+        versions = await self._touched(object, or_none=True)
+        mine = await self.visible([one.saga for one in versions])
+        mask = await self._writers(versions)
+        return [
+            replace(
+                one,
+                state=self._state(object, one.state, mask),
+                operations=None if one.operations is None else mask.json(one.operations),
+            )
+            for one in versions
+            if one.saga in mine
+        ]
+
+    async def _touched(self, object: str, *, or_none: bool = False) -> builtins.list[ObjectVersion]:
+        """Its versions, where they matter. Raises NotFound: no saga that the caller sees ever had it."""
+        narrowed = self._actor.definitions is not None
+        if not narrowed and not or_none and not self._any_secret():
+            return []
+        versions = await self._sagas.object_history(object)
+        if narrowed and not await self.visible([one.saga for one in versions]):
+            held = await self._sagas.locks(object=object)
+            if not any(self.holds(one.definition) for one in held) and not or_none:
+                raise NotFound(f"no object {object!r} in this store")
+        return versions
+
+    async def _writers(self, versions: Sequence[ObjectVersion]) -> Mask:
+        if self._reveal or not self._any_secret():
+            return NOTHING
+        values: list[Any] = []
+        for saga in {one.saga for one in versions[-_WRITERS:]}:
+            values += await self._values(saga, None)
+        return Mask(values)
+
+    def _state(self, object: str, state: Json | None, mask: Mask) -> Json | None:
+        if state is None or self._reveal:
+            return state
+        kind = self._sagas.project.participants.get(object.partition(":")[0])
+        shape = getattr(kind, "State", None)
+        if shape is not None and secrets.holds_secrets(shape):
+            state = secrets.written(secrets.covered(shape, orjson.loads(state)))
+        return mask.json(state)
+
+    # --- secrets --------------------------------------------------------------------------------------
+
+    def _any_secret(self) -> bool:
+        return any(secrets.any_secret(flow) for flow in self._sagas.project.flows.values())
+
+    def _flow(self, definition: str | None) -> Flow | None:
+        return self._sagas.project.flows.get(definition or "")
+
+    def _hides(self, flow: Flow | None) -> bool:
+        """Whether there may be something to hide; of a flow that is not known here nobody can say."""
+        return not self._reveal and (flow is None or secrets.any_secret(flow))
+
+    async def _definition(self, saga: UUID) -> str | None:
+        known = await self._sagas.statuses([saga])
+        return known[saga].definition if saga in known else None
+
+    def _covered(self, flow: Flow | None, name: str | None, text: Json) -> Json:
+        """The input (`name` None) or what a step or wait left; of an unknown flow nothing is shown of it."""
+        if flow is None:
+            return text if text == NULL else secrets.written(HIDDEN)
+        hint = flow.input if name is None else secrets.hint_of(flow, name)
+        if hint is None or not secrets.holds_secrets(hint):
+            return text
+        return secrets.written(secrets.covered(hint, orjson.loads(text)))
+
+    def _line(self, flow: Flow | None, line: HistoryLine) -> Json | None:
+        """A line's data, with what users stored in it covered."""
+        place = {"started": "input", "completed": "result", "signalled": "data"}.get(line.kind)
+        if line.data is None or place is None:
+            return line.data
+        data = orjson.loads(line.data)
+        if place not in data:
+            return line.data
+        name = None if place == "input" else str(data.get("step") or data.get("wait"))
+        data[place] = orjson.loads(self._covered(flow, name, secrets.written(data[place])))
+        return secrets.written(data)
+
+    async def _mask(self, saga: UUID, definition: str | None = None) -> Mask:
+        """What is secret of a saga, wherever it turns up."""
+        if self._reveal or not self._any_secret():
+            return NOTHING
+        if saga not in self._masks:
+            self._masks[saga] = Mask(await self._values(saga, definition))
+        return self._masks[saga]
+
+    async def _values(self, saga: UUID, definition: str | None) -> builtins.list[Any]:
+        flow = self._flow(definition or await self._definition(saga))
+        if flow is None or not secrets.any_secret(flow):
+            return []
+        row = await self._sagas.store.saga(saga)
+        if row is not None:
+            return secrets.secrets_of(flow, row.record.input, row.record.results)
+        starts = [one for one in await self._sagas.store.messages(saga) if one.kind == "start"]
+        return secrets.secrets_of(flow, starts[0].data, {}) if starts else []

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import secrets
-import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -150,4 +149,4 @@ if __name__ == "__main__":
     SERVER = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     PROVIDER = Provider(f"http://127.0.0.1:{SERVER.server_address[1]}")
     print(PROVIDER.issuer, flush=True)
-    sys.exit(SERVER.serve_forever())
+    SERVER.serve_forever()

@@ -42,12 +42,13 @@ class Operating(Looking):
 
     # --- plan -------------------------------------------------------------------------------------
 
-    async def plan(self, action: Action, actor: Actor) -> Plan:
+    async def plan(self, action: Action, actor: Actor, *, id: UUID | None = None) -> Plan:
         """What `action` would do, saga by saga; stored, and good for 15 minutes. Changes nothing else.
 
         Args:
             action: the verb, its arguments, and the sagas by id or by a stored selection.
             actor: who wants it; who applies it may be somebody else.
+            id: the plan's own, where the caller derives it so that asking twice is asking once.
 
         Raises:
             Forbidden: they may not act, or not on one of these definitions. NotFound: no such saga or
@@ -61,7 +62,7 @@ class Operating(Looking):
         tier = rules.tier_of(action.verb, sum(item.refusal is None for item in items))
         stored, now = canonical(args), await self.store.now()
         plan = Plan(
-            id=self._ids(),
+            id=id or self._ids(),
             verb=action.verb,
             args=stored,
             tier=tier,
@@ -176,7 +177,7 @@ class Operating(Looking):
 
     # --- select and look --------------------------------------------------------------------------
 
-    async def select(self, filter: str, actor: Actor) -> Selection:
+    async def select(self, filter: str, actor: Actor, *, id: UUID | None = None) -> Selection:
         """Resolve a filter (`operating/language.py`), once, into stored ids: at most 10,000, newest first.
 
         Only sagas of definitions that the actor's roles hold for are in it.
@@ -187,7 +188,7 @@ class Operating(Looking):
         rules.check_role(actor, Role.OPERATOR, (), "select sagas")
         found = await self.find(filter, limit=SELECTION_UPTO + 1, actor=actor)
         made = Selection(
-            id=self._ids(),
+            id=id or self._ids(),
             filter=filter,
             made_by=actor.id,
             made_at=await self.store.now(),

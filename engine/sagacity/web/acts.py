@@ -3,7 +3,7 @@
 An accepted act is stored before it is answered; a worker carries it out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +11,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from sagacity.errors import UnknownDefinition
-from sagacity.model.operating import Actor
+from sagacity.ids import derived_id
+from sagacity.model.canonical import canonical
+from sagacity.model.operating import Action, Actor, Plan, Verb
 from sagacity.orchestrator import Orchestrator
+from sagacity.runtime.rollbacks import rollback_id
 from sagacity.web import answers
 from sagacity.web.bodies import (
+    ActBody,
     AddressedSignalBody,
     CancelBody,
     RetryBody,
@@ -22,9 +26,11 @@ from sagacity.web.bodies import (
     SignalBody,
     StartBody,
     documented,
+    key_of,
     read,
 )
-from sagacity.web.guard.caller import acting, current_actor
+from sagacity.web.guard.caller import acting, caller_of, current_actor
+from sagacity.web.office import planned
 from sagacity.web.seen import seen
 
 
@@ -46,10 +52,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """An act was stored. `new`: False where the same message had come before."""
+    """An act was stored. `new`: False where the same message had come before; `plan`: what it went by."""
 
     saga: UUID
     new: bool
+    plan: UUID | None = None
 
 
 def acts(sagas: Orchestrator) -> APIRouter:
@@ -101,14 +108,14 @@ def _signals(router: APIRouter, sagas: Orchestrator) -> None:
         summary="Signal a saga",
         status_code=202,
         responses=answers.described(Accepted, 202, "stored"),
-        openapi_extra=documented(SignalBody),
+        openapi_extra=documented(SignalBody, idempotent=True),
     )
     async def signal(request: Request, ref: str, definition: str | None = None) -> Response:
         """`ref` is an id or a business key; a signal that comes early waits until it is awaited."""
         body = await read(request, SignalBody)
         saga = await seen(request, sagas).resolve(ref, definition=definition)
         receipt = await sagas.signal(
-            saga, body.name, body.data, id=body.id, actor=acting(request, body.actor)
+            saga, body.name, body.data, id=_once(request, body.id), actor=acting(request, body.actor)
         )
         return accepted(saga, receipt)
 
@@ -117,7 +124,7 @@ def _signals(router: APIRouter, sagas: Orchestrator) -> None:
         summary="Take a web hook",
         status_code=202,
         responses=answers.described(Accepted, 202, "stored"),
-        openapi_extra=documented(AddressedSignalBody),
+        openapi_extra=documented(AddressedSignalBody, idempotent=True),
     )
     async def hook(request: Request) -> Response:
         """A signal whose body names its saga. Sent again with the same `id` it counts once."""
@@ -127,9 +134,17 @@ def _signals(router: APIRouter, sagas: Orchestrator) -> None:
         ref: Any = body.saga if body.saga is not None else body.key
         saga = await seen(request, sagas).resolve(ref, definition=body.definition)
         receipt = await sagas.signal(
-            saga, body.name, body.data, id=body.id, actor=acting(request, body.actor)
+            saga, body.name, body.data, id=_once(request, body.id), actor=acting(request, body.actor)
         )
         return accepted(saga, receipt)
+
+
+def _once(request: Request, given: UUID | None) -> UUID | None:
+    """The message's id: as given, else from the `Idempotency-Key`, so that it counts once."""
+    key = key_of(request)
+    if given is not None or key is None:
+        return given
+    return derived_id("signal", current_actor(request).id, key)
 
 
 def _repairs(router: APIRouter, sagas: Orchestrator) -> None:
@@ -138,24 +153,26 @@ def _repairs(router: APIRouter, sagas: Orchestrator) -> None:
         summary="Ask a saga to go back",
         status_code=202,
         responses=answers.described(Accepted, 202, "stored"),
-        openapi_extra=documented(CancelBody),
+        openapi_extra=documented(CancelBody, idempotent=True),
     )
     async def cancel(request: Request, ref: str, definition: str | None = None) -> Response:
+        """A plan of this one saga, made and applied in one call: 428 where its tier asks for more."""
         body = await read(request, CancelBody)
         saga = await seen(request, sagas).resolve(ref, definition=definition)
-        return accepted(saga, await sagas.cancel(saga, reason=body.reason, actor=acting(request, body.actor)))
+        return await _acted(request, sagas, Verb.CANCEL, saga, body)
 
     @router.post(
         "/sagas/{ref}/retry",
         summary="Send a stuck or waiting saga on",
         status_code=202,
         responses=answers.described(Accepted, 202, "stored"),
-        openapi_extra=documented(RetryBody),
+        openapi_extra=documented(RetryBody, idempotent=True),
     )
     async def retry(request: Request, ref: str, definition: str | None = None) -> Response:
+        """A plan of this one saga, made and applied in one call."""
         body = await read(request, RetryBody)
         saga = await seen(request, sagas).resolve(ref, definition=definition)
-        return accepted(saga, await sagas.retry(saga, reason=body.reason, actor=acting(request, body.actor)))
+        return await _acted(request, sagas, Verb.RETRY, saga, body)
 
 
 def _rollbacks(router: APIRouter, sagas: Orchestrator) -> None:
@@ -164,20 +181,58 @@ def _rollbacks(router: APIRouter, sagas: Orchestrator) -> None:
         summary="Roll a committed saga back",
         status_code=202,
         responses=answers.described(Started, 202, "a saga that does it was started"),
-        openapi_extra=documented(RollbackBody),
+        openapi_extra=documented(RollbackBody, idempotent=True),
     )
     async def rollback(request: Request, ref: str, definition: str | None = None) -> Response:
-        """By a new saga, linked to it. `GET …/preview` tells before what it would do."""
+        """By a new saga, linked to it. `GET …/preview` tells before what it would do.
+
+        It is of tier 3: without `confirm` and the second person it is refused with 428, and the plan that was
+        made waits for both. In development, where there is nobody else, it goes at once.
+        """
         body = await read(request, RollbackBody)
         saga = await seen(request, sagas).resolve(ref, definition=definition)
-        handle = await sagas.rollback(
-            saga,
-            reason=body.reason,
-            actor=acting(request, body.actor),
-            accept_remaining=body.accept_remaining,
-        )
-        started = Started(id=handle.id, definition=handle.definition, key=handle.key, new=handle.new)
-        return answers.one(started, status=202, headers={"location": f"/v1/sagas/{handle.id}"})
+        if caller_of(request).by == "development":
+            actor = acting(request, body.actor)
+            handle = await sagas.rollback(
+                saga, reason=body.reason, actor=actor, accept_remaining=body.accept_remaining
+            )
+            id, key, name = handle.id, handle.key, handle.definition
+        else:
+            plan = await _applied(
+                request, sagas, Verb.ROLLBACK, saga, body, accept_remaining=body.accept_remaining
+            )
+            id, key = rollback_id(saga), f"rollback:{plan.items[0].key}"
+            name = plan.items[0].definition
+        started = Started(id=id, definition=name, key=key, new=True)
+        return answers.one(started, status=202, headers={"location": f"/v1/sagas/{id}"})
+
+
+async def _acted(request: Request, sagas: Orchestrator, verb: Verb, saga: UUID, body: ActBody) -> Response:
+    """The answer to an act on one saga that was planned and applied."""
+    plan = await _applied(request, sagas, verb, saga, body)
+    answer = Accepted(saga=saga, new=True, plan=plan.id)
+    return answers.one(answer, status=202, headers={"location": f"/v1/sagas/{saga}"})
+
+
+async def _applied(
+    request: Request, sagas: Orchestrator, verb: Verb, saga: UUID, body: ActBody, **args: Any
+) -> Plan:
+    """A plan of one saga, made and applied by the caller. The plan stays where it cannot be applied yet.
+
+    Raises:
+        As `Orchestrator.plan` and `Orchestrator.apply`; and InputError: the call names another actor.
+    """
+    actor = replace(current_actor(request), id=acting(request, body.actor))
+    action = Action(verb=verb, sagas=(saga,), args=canonical(args))
+    plan, _ = await planned(sagas, action, actor, key=key_of(request))
+    return await sagas.apply(
+        plan.id,
+        actor,
+        reason=body.reason,
+        ticket=body.ticket,
+        confirm=body.confirm,
+        break_glass=body.break_glass,
+    )
 
 
 def accepted(saga: UUID, receipt: Any) -> Response:

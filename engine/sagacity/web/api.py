@@ -11,12 +11,14 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.web import problems
 from sagacity.web.acts import acts
 from sagacity.web.console.pages import console
+from sagacity.web.events import events
 from sagacity.web.guard.gate import Gate
 from sagacity.web.guard.routes import Routes
 from sagacity.web.guard.sessions import Sessions
 from sagacity.web.guard.settings import WebSettings
 from sagacity.web.guard.tokens import Tokens
 from sagacity.web.looks import looks, state_of_health
+from sagacity.web.office import office
 from sagacity.web.rehearsals import rehearsals
 from sagacity.web.roles import ROLES
 from sagacity.web.signing import signing
@@ -44,9 +46,12 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
         redirect_slashes=False,
         responses=problems.DOCUMENTED,
     )
+    app.state.settings = settings
     problems.install(app)
     app.include_router(acts(orchestrator), prefix="/v1")
     app.include_router(looks(orchestrator), prefix="/v1")
+    app.include_router(office(orchestrator), prefix="/v1")
+    app.include_router(events(orchestrator, settings.clock), prefix="/v1")
     app.include_router(rehearsals(orchestrator), prefix="/v1")
     app.include_router(state_of_health(orchestrator))
     app.include_router(signing(orchestrator, settings, sessions))

@@ -12,13 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.exceptions import HTTPException
 
-from sagacity.errors import PayloadTooLarge
+from sagacity.errors import InputError, PayloadTooLarge
 from sagacity.model.canonical import MAX_PAYLOAD, parsed
 
 _M = TypeVar("_M", bound="Body")
 _Key = Annotated[str, Field(min_length=1, max_length=500)]
-_Name = Annotated[str, Field(min_length=1, max_length=200)]
-_Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Reason = Annotated[str, Field(min_length=1, max_length=2_000)]
 _Actor = Annotated[str | None, Field(max_length=200)]
 
 
@@ -31,7 +31,7 @@ class Body(BaseModel):
 class StartBody(Body):
     """Start one saga."""
 
-    definition: _Name = Field(description="name of the flow")
+    definition: Name = Field(description="name of the flow")
     input: dict[str, Any]
     key: _Key | None = Field(default=None, description="business key; default: what the flow declares")
     ignore_unknown: bool = Field(default=False, description="leave out fields that the flow does not know")
@@ -41,7 +41,7 @@ class StartBody(Body):
 class SignalBody(Body):
     """Tell one saga that something happened."""
 
-    name: _Name = Field(description="the signal, or the approval")
+    name: Name = Field(description="the signal, or the approval")
     data: Any = None
     id: UUID | None = Field(default=None, description="sent twice, it counts once")
     actor: _Actor = None
@@ -51,7 +51,7 @@ class AddressedSignalBody(SignalBody):
     """A signal that names its saga itself, as a web hook does: by id, or by flow and key."""
 
     saga: UUID | None = None
-    definition: _Name | None = None
+    definition: Name | None = None
     key: _Key | None = None
 
     @model_validator(mode="after")
@@ -61,28 +61,35 @@ class AddressedSignalBody(SignalBody):
         return self
 
 
-class CancelBody(Body):
+class ActBody(Body):
+    """An act on one saga; what its tier asks for beside a reason may be given along."""
+
+    reason: Reason | None = None
+    ticket: Annotated[str, Field(max_length=200)] | None = None
+    confirm: Annotated[str, Field(max_length=500)] | None = Field(
+        default=None, description="tier 3: the business key"
+    )
+    break_glass: bool = Field(default=False, description="tier 3: without the second person; it is told")
+    actor: _Actor = None
+
+
+class CancelBody(ActBody):
     """Ask a saga to go back."""
 
-    reason: _Reason
-    actor: _Actor = None
+    reason: Reason
 
 
-class RetryBody(Body):
+class RetryBody(ActBody):
     """Send a saga on."""
 
-    reason: _Reason | None = None
-    actor: _Actor = None
 
-
-class RollbackBody(Body):
+class RollbackBody(ActBody):
     """Roll a committed saga back."""
 
-    reason: _Reason
+    reason: Reason
     accept_remaining: bool = Field(
         default=False, description="undo what can be undone, leave the rest standing"
     )
-    actor: _Actor = None
 
 
 async def read(request: Request, shape: type[_M]) -> _M:
@@ -114,11 +121,39 @@ async def _bytes(request: Request) -> bytes:
     return bytes(found)
 
 
-def documented(shape: type[Body]) -> dict[str, Any]:
-    """What OpenAPI says of a body that is read by hand."""
-    return {
+def documented(shape: type[Body], *, idempotent: bool = False) -> dict[str, Any]:
+    """What OpenAPI says of a body that is read by hand; `idempotent`: the call takes an `Idempotency-Key`."""
+    said: dict[str, Any] = {
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": shape.model_json_schema()}},
         }
     }
+    if idempotent:
+        text = {"type": "string", "minLength": 1, "maxLength": KEY_UPTO}
+        said["parameters"] = [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "sent again by the same caller, the call gives what it gave before",
+                "schema": text,
+            }
+        ]
+    return said
+
+
+KEY_UPTO = 200
+"""Characters of an `Idempotency-Key`."""
+
+
+def key_of(request: Request) -> str | None:
+    """The call's `Idempotency-Key`, if it has one.
+
+    Raises:
+        InputError: it is empty or too long.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= KEY_UPTO:
+        raise InputError(f"Idempotency-Key must have 1 to {KEY_UPTO} characters")
+    return key

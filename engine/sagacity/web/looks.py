@@ -104,6 +104,10 @@ def _one_saga(router: APIRouter, sagas: Orchestrator) -> None:
         found = await mine.history(await mine.resolve(ref, definition=definition))
         return answers.many(_told(line) for line in found)
 
+    _endings(router, sagas)
+
+
+def _endings(router: APIRouter, sagas: Orchestrator) -> None:
     @router.get("/sagas/{ref}/outcome", summary="How it ended", responses=answers.described(Outcome))
     async def outcome(
         request: Request,

@@ -7,6 +7,7 @@ ours says only its id: the trace stands in the log, not in an answer.
 import logging
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import orjson
 from fastapi import FastAPI, Request
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from sagacity.cli.failures import FAULT, Failure, failure_of
-from sagacity.errors import SagacityError
+from sagacity.errors import NotConfirmed, SagacityError, StalePlan
 from sagacity.ids import new_id
 from sagacity.telemetry import LOGGER
 
@@ -32,13 +33,20 @@ class Problem(BaseModel):
     detail: str = Field(description="what was wrong here, and the fix")
     instance: str | None = Field(default=None, description="the path that was called")
     fault: str | None = Field(default=None, description="id of a fault of ours, as it stands in the log")
+    plan: UUID | None = Field(default=None, description="the plan that was refused")
+    moved: list[str] | None = Field(default=None, description="`stale-plan`: what moved, a sentence each")
+    missing: list[str] | None = Field(
+        default=None,
+        description="`not-confirmed`: reason, confirmation, approval, as far as they are missing",
+    )
+    confirmation: str | None = Field(default=None, description="`not-confirmed`: what is to be typed")
     errors: list[dict[str, Any]] | None = Field(default=None, description="each field that is wrong")
 
 
 _SCHEMA = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"description": HTTPStatus(status).phrase, "content": _SCHEMA}
-    for status in (400, 404, 405, 409, 413, 415, 422, 500, 503)
+    for status in (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 428, 429, 431, 500, 503, 504)
 }  # fmt: skip
 
 
@@ -94,7 +102,9 @@ def install(app: FastAPI) -> None:
 
     async def refused(request: Request, error: Exception) -> Response:
         failure = failure_of(error)
-        return fault_of(request, error) if failure is FAULT else of_failure(request, failure, str(error))
+        if failure is FAULT:
+            return fault_of(request, error)
+        return of_failure(request, failure, str(error), **_more(error))
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -114,6 +124,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TimeoutError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, framework)
+
+
+def _more(error: Exception) -> dict[str, Any]:
+    """What an error tells programs beside its words."""
+    if isinstance(error, StalePlan):
+        return {"plan": error.plan, "moved": error.moved}
+    if isinstance(error, NotConfirmed):
+        return {"plan": error.plan, "missing": error.missing, "confirmation": error.confirmation}
+    return {}
 
 
 def _hint(request: Request, error: HTTPException) -> str:

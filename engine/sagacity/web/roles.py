@@ -14,9 +14,12 @@ from sagacity.model.operating import Role
 OPEN: Final = None
 """No credential is asked for."""
 
-_V, _O = Role.VIEWER, Role.OPERATOR
+_V, _O, _P, _A = Role.VIEWER, Role.OPERATOR, Role.APPROVER, Role.ADMIN
 
-API: Mapping[str, Role | None] = {
+Least = Role | tuple[Role, ...] | None
+"""What a call takes: a role, one of several, or nothing (`OPEN`)."""
+
+API: Mapping[str, Least] = {
     "GET /health": OPEN,
     "GET /ready": OPEN,
     "GET /v1/health": OPEN,
@@ -39,12 +42,27 @@ API: Mapping[str, Role | None] = {
     "GET /v1/objects/{type}/{id:path}/history": _V,
     "GET /v1/locks": _V,
     "GET /v1/counts": _V,
+    "GET /v1/events": _V,
+    "GET /v1/plans": _V,
+    "POST /v1/plans": _O,
+    "GET /v1/plans/{plan}": _V,
+    "POST /v1/plans/{plan}/apply": _O,
+    "POST /v1/plans/{plan}/approve": _P,
+    "POST /v1/plans/{plan}/reject": (_O, _P),
+    "POST /v1/plans/{plan}/acknowledge": _O,
+    "GET /v1/operations": _V,
+    "GET /v1/attention": _V,
+    "GET /v1/audit": _V,
+    "POST /v1/selections": _O,
+    "GET /v1/tokens": _A,
+    "POST /v1/tokens": _A,
+    "DELETE /v1/tokens/{ref}": _A,
     "POST /v1/dry-runs": _O,
     "GET /v1/dry-runs/{run}": _V,
 }
 """The HTTP API."""
 
-SIGN_IN: Mapping[str, Role | None] = {
+SIGN_IN: Mapping[str, Least] = {
     "GET /sign-in": OPEN,
     "GET /sign-in/callback": OPEN,
     "POST /sign-in/dev": OPEN,
@@ -52,7 +70,7 @@ SIGN_IN: Mapping[str, Role | None] = {
 }
 """Signing in and out: whoever does it has no role yet."""
 
-CONSOLE: Mapping[str, Role | None] = {
+CONSOLE: Mapping[str, Least] = {
     "GET /": _V,
     "GET /sagas": _V,
     "GET /sagas/{ref}": _V,
@@ -67,5 +85,5 @@ CONSOLE: Mapping[str, Role | None] = {
 }
 """The pages; a page that writes takes what the call behind it takes."""
 
-ROLES: Mapping[str, Role | None] = MappingProxyType({**API, **SIGN_IN, **CONSOLE})
+ROLES: Mapping[str, Least] = MappingProxyType({**API, **SIGN_IN, **CONSOLE})
 """All of it: `METHOD path` as the route declares it."""

@@ -11,17 +11,16 @@ from dataclasses import replace
 from datetime import timedelta
 from heapq import merge
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 from fastapi import Request
-from starlette.exceptions import HTTPException
 
 from sagacity.definition.flow import Flow
-from sagacity.errors import NotFound
+from sagacity.errors import Forbidden, NotFound
 from sagacity.model.canonical import NULL, Json
-from sagacity.model.operating import Actor, Role
+from sagacity.model.operating import ActLine, Actor, AttentionGroup, Role
 from sagacity.model.record import Status
 from sagacity.model.views import (
     HistoryLine,
@@ -40,6 +39,7 @@ from sagacity.web import secrets
 from sagacity.web.guard.caller import current_actor
 from sagacity.web.secrets import HIDDEN, NOTHING, Mask
 
+_V = TypeVar("_V")
 _WRITERS = 20
 """Sagas whose secrets are looked for in the state of an object: those that changed it last."""
 
@@ -53,13 +53,13 @@ def revealed(request: Request, sagas: Orchestrator, secrets: str | None) -> "See
     """The same, with secrets where the caller asks for them by `?secrets=show`; that is told in the log.
 
     Raises:
-        HTTPException: 403, they are no admin.
+        Forbidden: they are no admin.
     """
     if secrets is None:
         return seen(request, sagas)
     actor = current_actor(request)
     if not actor.may(Role.ADMIN):
-        raise HTTPException(403, f"{actor.id} may not see secrets: that takes the role admin")
+        raise Forbidden(f"{actor.id} may not see secrets: that takes the role admin")
     tell("secrets.shown", actor=actor.id, path=request.url.path)
     return Seen(sagas, actor, reveal=True)
 
@@ -173,6 +173,40 @@ class Seen:
         """What rolling it back would do."""
         found = await self._sagas.preview(saga)
         return (await self._mask(saga)).view(found)
+
+    # --- what operators see -------------------------------------------------------------------------
+
+    async def plan(self, view: _V, sagas: Sequence[UUID]) -> _V:
+        """Something about a plan that names these sagas, without their secrets."""
+        if self._reveal or not self._any_secret():
+            return view
+        values: list[Any] = []
+        for saga in sagas[:_WRITERS]:
+            values += await self._values(saga, None)
+        return Mask(values).view(view)
+
+    async def attention(self, groups: Sequence[AttentionGroup]) -> builtins.list[AttentionGroup]:
+        """What needs a human, of what exists for the caller."""
+        found = []
+        for group in groups:
+            items = [one for one in group.items if self.holds(one.definition)]
+            if items or self._actor.definitions is None:
+                about = [one.saga for one in items if one.saga is not None]
+                count = group.count if self._actor.definitions is None else len(items)
+                whole = self.holds(group.definition)
+                mine = replace(
+                    group,
+                    items=tuple(items),
+                    count=group.count if whole else count,
+                    exact=group.exact and whole,
+                )
+                found.append(await self.plan(mine, about))
+        return found
+
+    async def acts(self, lines: Sequence[ActLine]) -> builtins.list[ActLine]:
+        """Lines of the audit about sagas that exist for the caller."""
+        mine = await self.visible([one.saga for one in lines])
+        return [(await self._mask(one.saga)).view(one) for one in lines if one.saga in mine]
 
     # --- objects and locks ----------------------------------------------------------------------------
 

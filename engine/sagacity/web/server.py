@@ -12,8 +12,6 @@ from sagacity.web.guard.configured import is_loopback
 from sagacity.web.guard.settings import WebSettings
 
 _SERVER = "sagacity[server]"
-HEADERS = 16 * 1024
-"""Bytes that a request's line and headers may have together."""
 
 
 def _checked(host: str, settings: WebSettings) -> str:
@@ -111,7 +109,7 @@ def _server(sagas: Orchestrator, settings: WebSettings) -> Any:
             server_header=False,
             proxy_headers=False,
             ws="none",
-            h11_max_incomplete_event_size=HEADERS,
+            h11_max_incomplete_event_size=2 * settings.header,
             timeout_graceful_shutdown=5,
         )
     )

@@ -14,13 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagacity.cli.failures import failure_of
 from sagacity.errors import ConfigError, PayloadTooLarge
-from sagacity.model.operating import Actor, Role
+from sagacity.model.operating import Actor
 from sagacity.web import problems
 from sagacity.web.guard import headers, pages
 from sagacity.web.guard.caller import DEV, NOBODY, Caller
 from sagacity.web.guard.configured import is_loopback
 from sagacity.web.guard.limits import Buckets, TooSlow, measured
-from sagacity.web.guard.routes import DENIED, Routes
+from sagacity.web.guard.routes import DENIED, Routes, allows
 from sagacity.web.guard.sessions import COOKIE, Sessions
 from sagacity.web.guard.settings import WebSettings
 
@@ -80,6 +80,7 @@ class Gate:
         """The refusal, or None; and what is still to be read."""
         refusal = (
             self._badly_named(request)
+            or _headed(request, self._settings.header)
             or _encoded(request)
             or await self._unknown(request, caller)
             or self._too_fast(request, caller)
@@ -175,11 +176,12 @@ class Gate:
 
     def _not_allowed(self, request: Request, caller: Caller) -> Response | None:
         need = self._routes.need(request.method, request.url.path)
-        if need is None or (isinstance(need, Role) and caller.actor.may(need)):
+        if allows(need, caller.actor):
             return None
         if need == DENIED:
             return _forbidden(request, "this call is in no table of roles: it answers nobody", "role")
-        detail = f"this takes the role {need}; {caller.actor.id} has {_roles(caller.actor)}"
+        named = " or ".join(need) if isinstance(need, tuple) else need
+        detail = f"this takes the role {named}; {caller.actor.id} has {_roles(caller.actor)}"
         return _forbidden(request, detail, "role")
 
 
@@ -197,6 +199,14 @@ def _from_here(scope: Scope) -> bool:
         return is_loopback(_address(scope))
     except ConfigError:
         return False
+
+
+def _headed(request: Request, limit: int) -> Response | None:
+    size = sum(len(name) + len(value) for name, value in request.headers.raw) + len(request.scope["path"])
+    if size + len(request.scope.get("query_string", b"")) <= limit:
+        return None
+    detail = f"address and headers have more than {limit} bytes together: send less"
+    return problems.problem(request, status=431, title="Headers too large", detail=detail, kind="too-large")
 
 
 def _encoded(request: Request) -> Response | None:

@@ -12,12 +12,12 @@ from typing import Any
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount, compile_path
 
-from sagacity.model.operating import Role
+from sagacity.model.operating import Actor, Role
 
 DENIED = "denied"
 """A route that stands in no table."""
 
-Need = Role | None | str
+Need = Role | tuple[Role, ...] | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ def routes_of(routes: Sequence[Any]) -> Iterator[tuple[str, str]]:
                 yield method, path
 
 
-def known_routes(routes: Sequence[Any], table: Mapping[str, Role | None]) -> list[Known]:
+def known_routes(routes: Sequence[Any], table: Mapping[str, Need]) -> list[Known]:
     """The routes with what they take; HEAD takes what GET does."""
     found: dict[str, dict[str, Need]] = {}
     for method, path in routes_of(routes):
@@ -48,10 +48,19 @@ def known_routes(routes: Sequence[Any], table: Mapping[str, Role | None]) -> lis
     return [Known(pattern=compile_path(path)[0], needs=needs) for path, needs in found.items()]
 
 
+def allows(need: Need, actor: Actor) -> bool:
+    """Whether `actor` has what a call takes."""
+    if need is None:
+        return True
+    if isinstance(need, tuple):
+        return any(actor.may(role) for role in need)
+    return isinstance(need, Role) and actor.may(need)
+
+
 class Routes:
     """Looks calls up; the routes are read once, when the first call comes."""
 
-    def __init__(self, routes: Callable[[], Sequence[Any]], table: Mapping[str, Role | None]) -> None:
+    def __init__(self, routes: Callable[[], Sequence[Any]], table: Mapping[str, Need]) -> None:
         self._routes, self._table = routes, table
         self._known: list[Known] | None = None
 

@@ -58,6 +58,7 @@ class WebSettings:
             With `https` cookies are `Secure` and browsers are told to stay on it.
         rate: for each credential; `strangers`: for each address whose calls have none that holds.
         body: bytes that one request may have.
+        header: bytes that its address and headers may have together.
         slow: seconds within which the whole body must have come.
         idle, session: a browser's sign-in ends after this without a call, and after this in any case.
         secret: signs cookies; made anew at each start unless one is given, which ends all sign-ins.
@@ -70,6 +71,7 @@ class WebSettings:
     rate: Rate | None = None
     strangers: Rate = Rate(per_second=5, burst=50)
     body: int = 1024 * 1024
+    header: int = 16 * 1024
     slow: float = 30.0
     idle: timedelta = timedelta(minutes=30)
     session: timedelta = timedelta(hours=12)

@@ -17,6 +17,7 @@ from sagacity.web.guard.routes import Routes
 from sagacity.web.guard.sessions import Sessions
 from sagacity.web.guard.settings import WebSettings
 from sagacity.web.guard.tokens import Tokens
+from sagacity.web.issuing import token_routes
 from sagacity.web.looks import looks, state_of_health
 from sagacity.web.office import office
 from sagacity.web.rehearsals import rehearsals
@@ -51,6 +52,7 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
     app.include_router(acts(orchestrator), prefix="/v1")
     app.include_router(looks(orchestrator), prefix="/v1")
     app.include_router(office(orchestrator), prefix="/v1")
+    app.include_router(token_routes(orchestrator), prefix="/v1")
     app.include_router(events(orchestrator, settings.clock), prefix="/v1")
     app.include_router(rehearsals(orchestrator), prefix="/v1")
     app.include_router(state_of_health(orchestrator))

@@ -126,7 +126,7 @@ def documented(shape: type[Body], *, idempotent: bool = False) -> dict[str, Any]
     said: dict[str, Any] = {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": shape.model_json_schema()}},
+            "content": {"application/json": {"schema": _whole(shape)}},
         }
     }
     if idempotent:
@@ -141,6 +141,22 @@ def documented(shape: type[Body], *, idempotent: bool = False) -> dict[str, Any]
             }
         ]
     return said
+
+
+def _whole(shape: type[Body]) -> dict[str, Any]:
+    """A body's schema with its parts in place: a reference from here would lead nowhere."""
+    schema = shape.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).removeprefix("#/$defs/")
+            more = {key: placed(one) for key, one in value.items() if key != "$ref"}
+            return placed(parts[name]) | more if name in parts else {**value, **more}
+        return [placed(one) for one in value] if isinstance(value, list) else value
+
+    found: dict[str, Any] = placed(schema)
+    return found
 
 
 KEY_UPTO = 200

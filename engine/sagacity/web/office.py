@@ -5,8 +5,7 @@ exist: a plan that touches one saga of another definition is not there for them.
 """
 
 import builtins
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -28,7 +27,6 @@ from sagacity.model.operating import (
     ItemOutcome,
     Plan,
     PlanStatus,
-    Role,
     Selection,
     Verb,
 )
@@ -37,7 +35,6 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.store.office import ActsFilter, PlanFilter
 from sagacity.web import answers
 from sagacity.web.bodies import Body, Name, Reason, documented, key_of, read
-from sagacity.web.guard import tokens
 from sagacity.web.guard.caller import current_actor
 from sagacity.web.seen import Seen, seen
 
@@ -82,16 +79,6 @@ class SelectionBody(Body):
     filter: Annotated[str, Field(max_length=2_000)] = Field(description="e.g. `status:stuck type:Order`")
 
 
-class TokenBody(Body):
-    """A new API token."""
-
-    name: Annotated[str, Field(min_length=1, max_length=64)]
-    roles: Annotated[list[Role], Field(min_length=1)]
-    definitions: list[Name] | None = Field(default=None, description="only for these flows; null: all")
-    days: Annotated[float, Field(gt=0, le=366)] = 90
-    person: bool = Field(default=False, description="a person's: may approve")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownPlan:
     """A plan, what it still asks for, and what became of its items.
@@ -131,16 +118,6 @@ class Operation:
     refused: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
-    """A new token. `token` is its secret: it is shown this once."""
-
-    id: UUID
-    name: str
-    token: str
-    expires_at: datetime
-
-
 def office(sagas: Orchestrator) -> APIRouter:
     """The routes of operators."""
     router = APIRouter(tags=["operate"])
@@ -148,7 +125,6 @@ def office(sagas: Orchestrator) -> APIRouter:
     _decisions(router, sagas)
     _lists(router, sagas)
     _selections(router, sagas)
-    _tokens(router, sagas)
     return router
 
 
@@ -268,6 +244,10 @@ def _decisions(router: APIRouter, sagas: Orchestrator) -> None:
         )
         return answers.one(await _shown(sagas, mine, done))
 
+    _second_persons(router, sagas)
+
+
+def _second_persons(router: APIRouter, sagas: Orchestrator) -> None:
     @router.post(
         "/plans/{plan}/approve",
         summary="Approve a plan",
@@ -296,6 +276,10 @@ def _decisions(router: APIRouter, sagas: Orchestrator) -> None:
         await _plan(sagas, mine, plan)
         return answers.one(await _shown(sagas, mine, await sagas.reject(plan, current_actor(request))))
 
+    _afterwards(router, sagas)
+
+
+def _afterwards(router: APIRouter, sagas: Orchestrator) -> None:
     @router.post(
         "/plans/{plan}/acknowledge",
         summary="Acknowledge a broken glass",
@@ -342,6 +326,10 @@ def _lists(router: APIRouter, sagas: Orchestrator) -> None:
         found, after = await _some(sagas, seen(request, sagas), filter_)
         return answers.many([await _operation(sagas, plan) for plan in found], after=after)
 
+    _watched(router, sagas)
+
+
+def _watched(router: APIRouter, sagas: Orchestrator) -> None:
     @router.get("/attention", summary="What needs a human", responses=answers.described_page(AttentionGroup))
     async def attention(request: Request) -> Response:
         """Everything that nothing will move by itself, the gravest first, grouped by what looks alike."""
@@ -444,46 +432,3 @@ def _selections(router: APIRouter, sagas: Orchestrator) -> None:
         if made is None:
             made = await sagas.select(body.filter, actor, id=id)
         return answers.one(made, status=201)
-
-
-# --- tokens ---------------------------------------------------------------------------------------------
-
-
-def _tokens(router: APIRouter, sagas: Orchestrator) -> None:
-    @router.get("/tokens", summary="List tokens", responses=answers.described_page(tokens.TokenView))
-    async def listed() -> Response:
-        """All that were ever issued; the secrets are not known."""
-        now = await sagas.store.now()
-        return answers.many(tokens.viewed(one, now) for one in await sagas.store.tokens())
-
-    @router.post(
-        "/tokens",
-        summary="Issue a token",
-        status_code=201,
-        responses=answers.described(Issued, 201, "issued"),
-        openapi_extra=documented(TokenBody),
-    )
-    async def issue(request: Request) -> Response:
-        """The secret is in the answer, this once. The same name again is 409 until it is revoked or over."""
-        body = await read(request, TokenBody)
-        token, secret = await tokens.issue(
-            sagas.store,
-            name=body.name,
-            roles=frozenset(body.roles),
-            definitions=None if body.definitions is None else frozenset(body.definitions),
-            kind="person" if body.person else "service",
-            lasts=timedelta(days=body.days),
-            by=current_actor(request),
-        )
-        issued = Issued(id=token.id, name=token.name, token=secret, expires_at=token.expires_at)
-        return answers.one(issued, status=201)
-
-    @router.delete("/tokens/{ref}", summary="Revoke a token", responses=answers.described(tokens.TokenView))
-    async def revoke(ref: str) -> Response:
-        """By name or id; every server refuses it within two seconds."""
-        token = await tokens.revoke(sagas.store, ref)
-        now = await sagas.store.now()
-        return answers.one(tokens.viewed(replace(token, revoked_at=now), now))
-
-
-__all__: Sequence[str] = ("office", "planned")

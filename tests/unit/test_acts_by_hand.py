@@ -419,7 +419,7 @@ def test_it_does_not_go_back_before_it_has_the_lock_again_even_when_it_is_cancel
 LOCKS = [
     (lock(fence=5), "the lock's fencing number is 4, not 5"),
     (lock(holder=8), "and this is saga 00000000-0000-0000-0000-000000000007"),
-    (lock("box:9"), "the lock's fencing number is unknown, not 4"),
+    (lock("box:9"), "it has no lock on box:9 (it has: box:1, box:2)"),
     ({"object": "box:1"}, "fencing number"),
 ]
 

@@ -129,13 +129,14 @@ def why_not(draft: Draft, order: Order) -> str | None:
     moved = moved_since(record, order.revision)
     if moved is not None:
         return moved
-    if order.verb is Verb.RELEASE_LOCK:
-        fence = draft.fences.get(str(order.args.get("object")))
-        if fence != order.args.get("fence"):
-            return f"the lock's fencing number is {fence or 'unknown'}, not {order.args.get('fence')}"
     if order.verb is Verb.ACK and order.args.get("kind") == GLASS and record.glass:
         return glass_refusal(record, order.actor)
-    return refusal(record, draft.flow, order.verb, order.args)
+    why = refusal(record, draft.flow, order.verb, order.args)
+    if why is None and order.verb is Verb.RELEASE_LOCK:
+        fence = draft.fences.get(order.args["object"])
+        if fence != order.args["fence"]:
+            return f"the lock's fencing number is {fence or 'unknown'}, not {order.args['fence']}"
+    return why
 
 
 def held_up(message: Message) -> bool:

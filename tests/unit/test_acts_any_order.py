@@ -29,7 +29,7 @@ OUTCOMES: dict[str, O.Outcome] = {
     "lost": O.Unknown(error="no answer"),
 }
 WORDS = st.sampled_from(["yes", "no", None])
-ACTS = st.one_of(
+ACTS: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.tuples(st.sampled_from(["retry", "pause", "resume", "cancel", "abandon"]), st.just({})),
     st.tuples(st.just("skip"), st.fixed_dictionaries({"landed": WORDS, "result": st.just(loaded(RESULT))})),
     st.tuples(

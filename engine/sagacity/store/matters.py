@@ -3,26 +3,24 @@
 So its cost depends on the limit and not on how many sagas there are.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, false, literal, select
+import orjson
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, select
 
 from sagacity.decide.attention import Limits
-from sagacity.decide.explain import last_error
-from sagacity.model.record import Record, Status, WaitsFor
+from sagacity.model.record import Status, WaitsFor
 from sagacity.store import reads, schema
 from sagacity.store.claims import Now, workers
 from sagacity.store.office import Matter, Matters
-from sagacity.store.rows import Scope, record_of
+from sagacity.store.rows import Scope
 
 _COMPENSATION = schema.compensation
 _INBOX = schema.inbox
 _SAGA = schema.saga
 _AGES = timedelta(days=50 * 365)
-_CHUNK = 500
 
 
 def matters(conn: Connection, scope: Scope, limits: Limits, *, now: datetime, leases: Now) -> Matters:
@@ -58,30 +56,21 @@ class _Rows:
         self._limit = limit
 
     def found(self, condition: ColumnElement[bool], *order: Any, whole: bool = False) -> tuple[Matter, ...]:
-        """Along the index that `order` names; `whole` reads the records, too."""
-        if whole:
-            query: Any = select(_SAGA)
-        else:
-            acked = case((_SAGA.c.memo.contains('"acked"'), literal(True)), else_=false())
-            query = select(*reads.SUMMARY, _SAGA.c.paused, _SAGA.c.wake_at, acked.label("acked"))
+        """Along the index that `order` names; `whole` reads what is in the memo, too."""
+        wanted = case((_SAGA.c.memo.contains('"acked"'), _SAGA.c.memo), else_=None)
+        memo = _SAGA.c.memo if whole else wanted.label("memo")
+        query = select(*reads.SUMMARY, _SAGA.c.paused, _SAGA.c.wake_at, memo)
         query = query.where(self._scope.of(_SAGA), condition).order_by(*order).limit(self._limit + 1)
-        rows = list(self._conn.execute(query))
-        if whole:
-            return tuple(_whole(row) for row in rows)
-        acks = self._acks([row.id for row in rows if row.acked])
-        return tuple(_matter(row, acks.get(row.id, frozenset())) for row in rows)
-
-    def _acks(self, ids: Sequence[UUID]) -> dict[UUID, frozenset[str]]:
-        found: dict[UUID, frozenset[str]] = {}
-        for first in range(0, len(ids), _CHUNK):
-            some = ids[first : first + _CHUNK]
-            query = select(_SAGA).where(self._scope.of(_SAGA), _SAGA.c.id.in_(some))
-            for row in self._conn.execute(query):
-                found[row.id] = frozenset(record_of(row).acked)
-        return found
+        rows = self._conn.execute(query)
+        return tuple(_matter(row, {} if row.memo is None else orjson.loads(row.memo)) for row in rows)
 
 
-def _matter(row: Any, acked: frozenset[str], **more: Any) -> Matter:
+def _matter(row: Any, memo: dict[str, Any]) -> Matter:
+    """A row as it is looked at; of the memo only what matters here is read, for there are thousands."""
+    failing = [run for run in memo.get("runs", ()) if run.get("error")]
+    undone = [effect for effect in memo.get("effects", ()) if effect.get("undo_due_at")]
+    errors = [one["error"] for one in (*undone, *failing) if one.get("error")]
+    since = [run["since"] for run in failing] + [e["undo_since"] for e in undone if e.get("undo_since")]
     return Matter(
         saga=row.id,
         definition=row.definition,
@@ -91,30 +80,13 @@ def _matter(row: Any, acked: frozenset[str], **more: Any) -> Matter:
         waits_for=None if row.waits_for is None else WaitsFor(row.waits_for),
         state=row.state,
         paused=row.paused,
-        error=more.pop("error", row.reason),
+        error=errors[-1] if errors else row.reason,
         since=row.updated_at,
         due_at=row.wake_at,
-        acked=acked,
-        **more,
+        acked=frozenset(memo.get("acked", ())),
+        tried_since=min((datetime.fromisoformat(at) for at in since), default=None),
+        asked=tuple(lock["object"] for lock in memo.get("locks", ()) if not lock.get("granted")),
     )
-
-
-def _whole(row: Any) -> Matter:
-    record = record_of(row)
-    return _matter(
-        row,
-        frozenset(record.acked),
-        error=last_error(record) or record.reason,
-        tried_since=_tried_since(record),
-        asked=tuple(lock.object for lock in record.locks if not lock.granted),
-    )
-
-
-def _tried_since(record: Record) -> datetime | None:
-    """Since when the oldest try that failed goes on; None: nothing failed."""
-    runs = [run.since for run in record.runs if run.error is not None]
-    undos = [effect.undo_since for effect in record.effects if effect.undo_due_at is not None]
-    return min([*runs, *(since for since in undos if since is not None)], default=None)
 
 
 def _gave_up(conn: Connection, scope: Scope, limit: int) -> frozenset[UUID]:

@@ -350,6 +350,33 @@ async def test_a_bulk_of_more_than_20_counts_one_tier_higher(house: House) -> No
     assert {one.state for one in await became(app, plan)} == {"done"}
 
 
+async def test_a_rollback_is_planned_by_its_preview_and_done_by_a_linked_saga(house: House) -> None:
+    app = await house.open(Errand)
+    await house.work()
+    handle = await app.start(Errand, {"name": "a"})
+    await handle.outcome(timeout=PATIENCE)
+    plan = await app.plan(act(Verb.ROLLBACK, handle), SUE)
+    [item] = plan.items
+    assert item.after == "committed; a new saga, linked to it, rolls it back"
+    assert [effect.split(":")[0] for effect in item.effects] == [
+        "+ send_it",
+        "+ pay_for_it",
+        "+ lend_it",
+        "+ box",
+    ]
+    await app.approve(plan.id, BOB)
+    await app.apply(plan.id, SUE, reason="it was a mistake", confirm="a")
+
+    async def undone() -> bool:
+        by = (await handle.show()).rolled_back_by
+        return by is not None and (await app.show(by)).status is Status.COMMITTED
+
+    await until(undone)
+    assert [one.state for one in await became(app, plan)] == ["done"]
+    again = await app.plan(act(Verb.ROLLBACK, handle), SUE)
+    assert "rolled back already" in (again.items[0].refusal or "")
+
+
 # --- why it waits ---------------------------------------------------------------------------------------
 
 

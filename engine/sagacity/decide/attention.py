@@ -42,7 +42,7 @@ class Limits:
     retrying: timedelta = timedelta(minutes=30)
     lock: timedelta = timedelta(minutes=10)
     waiters: int = 10
-    rows: int = 1_000
+    rows: int = 500
 
 
 _ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")

@@ -232,7 +232,7 @@ async def _lock(store: Store, state: ObjectState, now: datetime) -> AttentionGro
     if not waiting:
         return None
     minutes = int((now - waiting[0].since).total_seconds() // 60)
-    what = f"{state.object}: {len(waiting)} wait, the first for {minutes} min; held by {said(chain)}"
+    what = f"{state.object}: {len(waiting)} waiting, the first for {minutes} min; held by {said(chain)}"
     group = _Group("lock", chain[0].definition, None, "", state.object, what)
     names = await store.statuses([entry.saga for entry in waiting[:_SHOWN]])
     for entry in waiting:

@@ -61,10 +61,8 @@ async def _holder(store: Store, record: Record) -> tuple[str, UUID] | None:
 
 def _link(record: Record, object: str | None) -> Link:
     text = explain.why(record)
-    if record.paused:
-        text = f"is paused; {text}"
-    elif record.status is Status.STUCK:
-        text = f"is stuck: {text}"
+    if record.status is Status.STUCK:
+        text = f"stuck: {text}"
     return Link(saga=record.id, definition=record.definition, key=record.key, object=object, text=text)
 
 
@@ -73,13 +71,5 @@ def said(chain: Sequence[Link]) -> str:
     parts = []
     for link in chain:
         by = f"{link.object} is held by " if link.object is not None else ""
-        parts.append(f"{by}{link.definition} {link.key}, which {_verb(link.text)}")
+        parts.append(f"{by}{link.definition} {link.key}: {link.text}")
     return "; ".join(parts)
-
-
-def _verb(text: str) -> str:
-    """`queues for X` stays; a text that is no predicate is put behind one."""
-    known = ("queues", "waits", "is ", "doing", "going", "rolling", "in ")
-    if text.startswith(("doing", "going", "rolling", "in ")):
-        return f"is {text}"
-    return text if text.startswith(known) else f"says: {text}"

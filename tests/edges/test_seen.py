@@ -172,6 +172,10 @@ def sinks(saga: str) -> list[str]:
         "/v1/audit",
         "/v1/plans",
         "/v1/operations",
+        f"/sagas/{saga}",
+        f"/sagas/{saga}/lines",
+        "/sagas",
+        "/",
     ]
 
 
@@ -345,6 +349,9 @@ async def test_s6_what_is_outside_the_callers_definitions_does_not_exist_for_the
             assert ids["sale"] not in (await client.get(path)).text
         assert [one["key"] for one in (await client.get("/v1/sagas")).json()["items"]] == ["o1"]
         assert sum((await client.get("/v1/counts")).json()["counts"].values()) == 1
+        for page in (f"/sagas/{ids['sale']}", f"/sagas/{ids['sale']}/lines", "/sagas/s1"):
+            assert (await client.get(page)).status_code == 404, page
+        assert ids["sale"] not in (await client.get("/sagas")).text
         assert (await client.get("/v1/objects/books/s1")).status_code == 404
         assert (await client.get("/v1/objects/books/s1/history")).json()["items"] == []
         assert (await client.get("/v1/objects/shelf/o1")).status_code == 200

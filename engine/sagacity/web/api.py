@@ -22,6 +22,7 @@ from sagacity.web.looks import looks, state_of_health
 from sagacity.web.office import office
 from sagacity.web.rehearsals import rehearsals
 from sagacity.web.roles import ROLES
+from sagacity.web.shown import shown
 from sagacity.web.signing import signing
 from sagacity.web.watched import metrics
 
@@ -57,7 +58,7 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
     app.include_router(rehearsals(orchestrator), prefix="/v1")
     app.include_router(state_of_health(orchestrator))
     app.include_router(signing(orchestrator, settings, sessions))
-    app.include_router(console(orchestrator))
+    app.include_router(console(shown(orchestrator)))
     app.include_router(metrics(orchestrator))
     app.add_middleware(
         Gate,

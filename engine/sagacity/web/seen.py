@@ -33,7 +33,7 @@ from sagacity.model.views import (
     SagaView,
 )
 from sagacity.orchestrator import Orchestrator
-from sagacity.store.base import Filter
+from sagacity.store.base import Filter, SagaRow
 from sagacity.telemetry import tell
 from sagacity.web import secrets
 from sagacity.web.guard.caller import current_actor
@@ -160,9 +160,29 @@ class Seen:
         results = {name: self._covered(flow, name, one) for name, one in found.results.items()}
         return (await self._mask(saga)).view(replace(found, results=results))
 
+    async def existing(self, saga: str | UUID) -> UUID:
+        """The saga, if it exists for the caller. Raises NotFound."""
+        id = await self.resolve(saga)
+        if self._actor.definitions is not None and not await self.visible([id]):
+            raise NotFound(f"no saga {saga!r}: give its id or its business key")
+        return id
+
+    async def row(self, row: SagaRow) -> SagaRow:
+        """A saga as stored."""
+        record = row.record
+        flow = self._flow(record.definition)
+        if not self._hides(flow):
+            return row
+        results = {name: self._covered(flow, name, one) for name, one in record.results.items()}
+        shown = replace(record, input=self._covered(flow, None, record.input), results=results)
+        return replace(row, record=(await self._mask(record.id, record.definition)).view(shown))
+
     async def history(self, saga: UUID) -> builtins.list[HistoryLine]:
         """Its story."""
-        lines = await self._sagas.history(saga)
+        return await self.lines(saga, await self._sagas.history(saga))
+
+    async def lines(self, saga: UUID, lines: builtins.list[HistoryLine]) -> builtins.list[HistoryLine]:
+        """Lines of its story."""
         flow = self._flow(await self._definition(saga))
         if not self._hides(flow):
             return lines

@@ -1,5 +1,8 @@
 """Who calls, as every route and page sees it: `current_actor(request)`, and nothing of how they signed in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +17,7 @@ DEV = Actor(id="dev", roles=frozenset({Role.ADMIN}))
 SECOND = Actor(id="second", roles=frozenset({Role.ADMIN}))
 """The two people of development: the second one approves what the first one plans."""
 NOBODY = Actor(id="nobody", roles=frozenset())
+_NONE = Actor(id="nobody", roles=frozenset(), definitions=frozenset())
 
 By = Literal["development", "token", "session", "nothing"]
 """How a caller is known: called from this machine in development, by token, or by a browser's sign-in."""
@@ -37,6 +41,24 @@ class Caller:
     session: Session | None = None
     nonce: str | None = None
     greeted: bool = False
+
+
+_PRESENT: ContextVar[Caller] = ContextVar("sagacity_caller")
+
+
+@contextmanager
+def calling(caller: Caller) -> Iterator[None]:
+    """For as long as this lasts, in this task, `caller` is who calls."""
+    token = _PRESENT.set(caller)
+    try:
+        yield
+    finally:
+        _PRESENT.reset(token)
+
+
+def present() -> Caller:
+    """Who makes the call that is under way in this task; `nobody` outside of one, who may see nothing."""
+    return _PRESENT.get(Caller(actor=_NONE, by="nothing", credential=""))
 
 
 def caller_of(request: Request) -> Caller:

@@ -17,7 +17,7 @@ from sagacity.errors import ConfigError, PayloadTooLarge
 from sagacity.model.operating import Actor
 from sagacity.web import problems
 from sagacity.web.guard import headers, pages
-from sagacity.web.guard.caller import DEV, NOBODY, Caller
+from sagacity.web.guard.caller import DEV, NOBODY, Caller, calling
 from sagacity.web.guard.configured import is_loopback
 from sagacity.web.guard.limits import Buckets, TooSlow, measured
 from sagacity.web.guard.routes import DENIED, Routes, allows
@@ -68,7 +68,8 @@ class Gate:
 
         try:
             refusal, receive = await self._admitted(request, caller, receive)
-            await (refusal or self._app)(scope, receive, sent)
+            with calling(caller):
+                await (refusal or self._app)(scope, receive, sent)
         except Exception as error:
             if begun:
                 raise

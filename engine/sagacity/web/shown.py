@@ -1,0 +1,139 @@
+"""The orchestrator as the caller of the moment may see it: for pages, which ask it for everything.
+
+Its looking calls are those of `Seen`; what it does not name goes through as it is. The caller is whom the
+gate let in, found without being passed along, so that no page can forget to pass it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+from uuid import UUID
+
+from sagacity.errors import NotFound
+from sagacity.model.operating import ActLine, AttentionGroup, ItemOutcome, Plan, Selection
+from sagacity.model.views import HistoryLine, SagaSummary, SagaView
+from sagacity.orchestrator import Orchestrator
+from sagacity.store.base import SagaRow
+from sagacity.store.office import LockBoard
+from sagacity.web.guard.caller import present
+from sagacity.web.seen import Seen
+
+
+def shown(sagas: Orchestrator) -> Orchestrator:
+    """`sagas`, as each caller may see it."""
+    return cast(Orchestrator, _Shown(sagas))
+
+
+_SAME = ("resolve", "list", "counts", "locks", "object", "object_history")
+_CHECKED = ("history", "outcome", "preview")
+
+
+class _Shown:
+    def __init__(self, sagas: Orchestrator) -> None:
+        self._sagas = sagas
+        self.store = _Store(sagas)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SAME:
+            return getattr(self._mine, name)
+        if name in _CHECKED:
+            return _checked(self._mine, name)
+        return getattr(self._sagas, name)
+
+    @property
+    def _mine(self) -> Seen:
+        return Seen(self._sagas, present().actor)
+
+    async def show(self, saga: str | UUID) -> SagaView:
+        """See `Looking.show`."""
+        mine = self._mine
+        return await mine.show(await mine.existing(saga))
+
+    async def find(self, filter: str, **more: Any) -> list[SagaSummary]:
+        """See `Operating.find`."""
+        found, mine = await self._sagas.find(filter, **more), self._mine
+        return await mine.summaries([one for one in found if mine.holds(one.definition)])
+
+    async def attention(self, limits: Any = None) -> list[AttentionGroup]:
+        """See `Operating.attention`."""
+        return await self._mine.attention(await self._sagas.attention(limits))
+
+    async def acts(self, narrowed: Any = None) -> list[ActLine]:
+        """See `Operating.acts`."""
+        return await self._mine.acts(await self._sagas.acts(narrowed))
+
+    async def plan_of(self, plan: UUID) -> Plan:
+        """See `Operating.plan_of`."""
+        found, mine = await self._sagas.plan_of(plan), self._mine
+        if not all(mine.holds(item.definition) for item in found.items):
+            raise NotFound(f"no plan {plan}")
+        return await mine.plan(found, [item.saga for item in found.items])
+
+    async def plans(self, narrowed: Any = None) -> list[Plan]:
+        """See `Operating.plans`."""
+        mine = self._mine
+        found = [
+            one
+            for one in await self._sagas.plans(narrowed)
+            if all(mine.holds(item.definition) for item in one.items)
+        ]
+        return [await mine.plan(one, [item.saga for item in one.items]) for one in found]
+
+    async def outcomes(self, plan: UUID) -> list[ItemOutcome]:
+        """See `Operating.outcomes`."""
+        found = await self._sagas.outcomes(plan)
+        visible = await self._mine.visible([one.saga for one in found])
+        return [one for one in found if one.saga in visible]
+
+    async def selection(self, selection: UUID) -> Selection:
+        """See `Operating.selection`."""
+        found = await self._sagas.selection(selection)
+        if not await self._mine.visible(found.sagas) >= set(found.sagas):
+            raise NotFound(f"no selection {selection}")
+        return found
+
+    async def waits_for(self, saga: str | UUID) -> Any:
+        """See `Operating.waits_for`."""
+        return await self._sagas.waits_for(await self._mine.existing(saga))
+
+
+def _checked(mine: Seen, name: str) -> Any:
+    async def call(saga: str | UUID, **more: Any) -> Any:
+        return await getattr(mine, name)(await mine.existing(saga), **more)
+
+    return call
+
+
+class _Store:
+    """What pages read past the orchestrator."""
+
+    def __init__(self, sagas: Orchestrator) -> None:
+        self._sagas = sagas
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sagas.store, name)
+
+    @property
+    def _mine(self) -> Seen:
+        return Seen(self._sagas, present().actor)
+
+    async def saga(self, saga: UUID) -> SagaRow | None:
+        """See `Store.saga`."""
+        mine = self._mine
+        row = await self._sagas.store.saga(await mine.existing(saga))
+        return None if row is None else await mine.row(row)
+
+    async def history(self, saga: UUID, *, after: int = -1, limit: int | None = None) -> list[HistoryLine]:
+        """See `Store.history`."""
+        mine = self._mine
+        id = await mine.existing(saga)
+        return await mine.lines(id, await self._sagas.store.history(id, after=after, limit=limit))
+
+    async def lock_board(self, *, limit: int = 1_000) -> LockBoard:
+        """See `Office.lock_board`."""
+        board, mine = await self._sagas.store.lock_board(limit=limit), self._mine
+        return replace(board, locks=tuple(one for one in board.locks if mine.holds(one.definition)))
+
+    async def acts_of(self, sagas: Sequence[UUID]) -> list[ActLine]:
+        """See `Office.acts_of`."""
+        return await self._mine.acts(await self._sagas.store.acts_of(sagas))

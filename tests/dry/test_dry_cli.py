@@ -157,3 +157,45 @@ def test_a_mocks_module_makes_the_script_of_each_input(desk: Desk) -> None:
     said = desk.rehearses("Sale", "--input", "two.jsonl", "--mocks", "minds.py")
     assert said.returncode == 0, said.stderr
     assert said.stdout.splitlines()[-1] == "2 dry runs: 1 would commit, 1 would wait"
+
+
+def test_what_was_rehearsed_is_listed_shown_and_verified_in_its_own_lane(desk: Desk) -> None:
+    assert desk.says("migrate", "--store", "sqlite:///live.db").returncode == 0
+    store = ("--store", "sqlite:///live.db")
+    run = desk.rehearses("Sale", "-i", "sale.json", "-o", "ids", *store).stdout.strip()
+    assert desk.says("list", "-o", "ids", *store).stdout == ""
+    assert desk.says("list", "--lane", "dry", "-o", "ids", *store).stdout.strip() == run
+    shown = desk.says("show", run, "--lane", "dry", *store)
+    assert (shown.returncode, "lane dry" in shown.stdout) == (0, True), shown.stderr
+    assert "take seat" in desk.says("log", run, "--lane", "dry", *store).stdout
+    told = desk.says("verify", "--lane", "dry", *store)
+    assert (told.returncode, "1 sagas" in told.stdout + told.stderr) == (0, True), told.stderr
+    assert desk.says("show", run, *store).returncode == 4
+
+
+def test_real_sagas_are_played_again_by_changed_code_and_what_differs_is_named(desk: Desk) -> None:
+    flow = (ROOT / "tests" / "dry" / "flows.py").read_text()
+    store = ("--store", "sqlite:///live.db")
+    (desk.folder / "shop.py").write_text(flow.replace("a dry run called the real", "nobody serves"))
+    source = (desk.folder / "shop.py").read_text()
+    real = source.replace('raise AssertionError("nobody serves theatre")', "return None  # type: ignore")
+    real = real.replace("return None  # type: ignore", "return Seat(number=7)", 1)
+    (desk.folder / "shop.py").write_text(
+        real.replace(
+            'raise AssertionError("a dry run asked the real prices")', 'return Price(amount="12.50")'
+        )
+    )
+    (desk.folder / "plain.jsonl").write_text('{"show": "lear"}\n{"show": "macbeth"}\n')
+    ran = desk.says("run", "shop.py:PlainSale", "--input", "plain.jsonl", *store)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    same = desk.says("dry-run", "shop.py:PlainSale", "--shadow", "5", *store)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert same.stdout.splitlines()[-1] == "2 real sagas played again: 2 go the same way, 0 differ"
+    changed = (
+        (desk.folder / "shop.py").read_text().replace("    def look_at_price(self", "    def glance(self")
+    )
+    (desk.folder / "shop.py").write_text(changed)
+    other = desk.says("dry-run", "shop.py:PlainSale", "--shadow", "1", *store)
+    assert other.returncode == 1
+    assert "real  look_at_price → sold" in other.stdout
+    assert "dry   glance → sold" in other.stdout

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from sagacity.cli.layout import Column, screen_width, table
 
@@ -30,6 +32,18 @@ class Output(StrEnum):
     IDS = "ids"
 
 
+class LaneName(StrEnum):
+    """The two lanes of a store."""
+
+    LIVE = "live"
+    DRY = "dry"
+
+
+LaneOption = Annotated[
+    LaneName, typer.Option("--lane", help="`dry`: what was rehearsed and kept, which nobody else sees.")
+]
+
+
 @dataclass(kw_only=True)
 class Call:
     """What one command line asked for beside the command's own arguments."""
@@ -37,6 +51,7 @@ class Call:
     output: Output = Output.TABLE
     given_store: str | None = None
     accept_loss: bool = False
+    lane: str = "live"
     tells: bool = field(default=False, init=False)
 
     @cached_property
@@ -104,6 +119,7 @@ class Call:
             place.url,
             project=project or Project.of(),
             tenant=self.settings.tenant,
+            lane=self.lane,
             accept_loss=self.accept_loss,
             patience=self.settings.patience if patient else timedelta(0),
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sagacity.cli.anchoring import KeyFile, evidence_of
-from sagacity.cli.call import Call, Output
+from sagacity.cli.call import Call, LaneName, LaneOption, Output
 from sagacity.cli.layout import Column
 from sagacity.cli.projects import project_here
 
@@ -63,10 +63,12 @@ async def verify(
     flows: Annotated[
         bool, typer.Option("--flows", help="Hold every move against this project's definitions too.")
     ] = False,
+    lane: LaneOption = LaneName.LIVE,
 ) -> int:
     """Prove the log: chains are whole, folding gives the tables, and no invariant is broken. Read-only."""
     from sagacity.audit import verify as judged
 
+    call.lane = lane
     async with call.orchestrator() as sagas:
         evidence = await evidence_of(
             call,

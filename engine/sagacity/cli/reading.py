@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sagacity.cli.call import Call, Output
+from sagacity.cli.call import Call, LaneName, LaneOption, Output
 from sagacity.cli.layout import Column, hanging, json_lines, screen_width
 
 if TYPE_CHECKING:
@@ -24,10 +24,13 @@ Definition = Annotated[
 ]
 
 
-async def show(call: Call, ref: Ref, *, definition: Definition = None) -> None:
+async def show(
+    call: Call, ref: Ref, *, definition: Definition = None, lane: LaneOption = LaneName.LIVE
+) -> None:
     """Show one saga: why it is where it is, what comes next, and what may be done about it."""
     from sagacity.cli.show import Scene, screen
 
+    call.lane = lane
     async with call.orchestrator() as sagas:
         view = await sagas.show(await sagas.resolve(ref, definition=definition))
         if call.output is not Output.TABLE:
@@ -64,6 +67,7 @@ async def list_(
     before: Annotated[
         str | None, typer.Option("--before", metavar="ID", help="Go on below this id (see `next` in JSON).")
     ] = None,
+    lane: LaneOption = LaneName.LIVE,
 ) -> None:
     """List sagas, newest first."""
     from sagacity.cli.failures import Exit, Stop
@@ -71,6 +75,7 @@ async def list_(
 
     if query is not None and (status or definition or key):
         raise Stop(Exit.USAGE, "sagacity: give either --query or --status, --definition and --key")
+    call.lane = lane
     filter_ = narrowed(status=status or (), definition=definition, key=key, before=before, limit=limit)
     async with call.orchestrator() as sagas:
         if query is not None:
@@ -109,10 +114,12 @@ async def log(
     *,
     raw: Annotated[bool, typer.Option("--raw", help="The lines as stored, one JSON object a line.")] = False,
     definition: Definition = None,
+    lane: LaneOption = LaneName.LIVE,
 ) -> None:
     """Tell a saga's story, one line for each thing that happened."""
     from sagacity.cli.story import tell
 
+    call.lane = lane
     async with call.orchestrator() as sagas:
         history = await sagas.history(await sagas.resolve(ref, definition=definition))
     if raw:

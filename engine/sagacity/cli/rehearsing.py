@@ -41,7 +41,12 @@ Against = Annotated[
     str | None,
     typer.Option("--against", metavar="SAGA_ID", help="Play this real saga's story, and compare."),
 ]
-
+Shadow = Annotated[
+    int,
+    typer.Option(
+        "--shadow", metavar="N", min=0, help="Play the newest N ended real sagas again, and compare."
+    ),
+]
 Recorded = Annotated[
     bool, typer.Option("--recorded", help="Newest real answers of externals with record=True answer first.")
 ]
@@ -65,6 +70,7 @@ async def dry_run(
     chaos: ChaosFile = None,
     minimise: Minimise = False,
     against: Against = None,
+    shadow: Shadow = 0,
     recorded: Recorded = False,
     generate: Generate = False,
     real_reads: RealReads = False,
@@ -76,20 +82,34 @@ async def dry_run(
     from sagacity.cli.failures import Exit
     from sagacity.dry.apart import Apart
 
-    if input_ is None and against is None:
+    if input_ is None and against is None and not shadow:
         return await _shown(call, flow)
     wanted = _wanted(
         mocks=mocks, script=script, faults=faults, explore=explore, chaos=chaos, minimise=minimise
     )
     wanted |= {"recorded": recorded, "generate": generate, "real_reads": real_reads}
-    orders = await _orders(call, flow, input_, against)
+    orders = await (_shadows(call, flow, shadow) if shadow else _orders(call, flow, input_, against))
     orders = [order.model_copy(update=wanted) for order in orders]
     async with call.place() as place, Apart.started(_store(call, place.url)) as stage:
-        if len(orders) > 1 and call.output is Output.TABLE and wanted.get("act", "run") == "run":
+        if shadow and call.output is Output.TABLE:
+            ok = await _shadowed(call, stage, orders)
+        elif len(orders) > 1 and call.output is Output.TABLE and wanted.get("act", "run") == "run":
             ok = await _told_in_lines(call, stage, orders)
         else:
             ok = await _told_in_full(call, stage, orders)
     return Exit.DONE if ok else Exit.FOUND
+
+
+async def _shadowed(call: Call, stage: "Apart", orders: "list[Asked]") -> bool:
+    """A line for each that goes the same way, and what differs at length."""
+    same = number = 0
+    async for answer in stage.ask_all(orders):
+        order, number, same = orders[number], number + 1, same + answer.ok
+        call.text(f"{'same' if answer.ok else 'DIFFERS':<10}{order.key:<34}{order.against}")
+        if not answer.ok:
+            call.text((answer.text or f"! {answer.message}").rstrip("\n"))
+    call.text(f"{number:,} real sagas played again: {same:,} go the same way, {number - same:,} differ")
+    return same == number
 
 
 async def _told_in_full(call: Call, stage: "Apart", orders: "list[Asked]") -> bool:
@@ -173,6 +193,28 @@ async def _orders(call: Call, flow: str, file: Path | None, against: str | None)
         view = await sagas.show(await sagas.resolve(against))
     given = next(iter(_inputs(file)), None) if file is not None else loaded(view.input)
     return [Asked(flow=flow, input=given, against=view.id, key=view.key)]
+
+
+async def _shadows(call: Call, flow: str, count: int) -> "list[Asked]":
+    """Orders that play the newest real sagas of a flow's name that have ended.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from sagacity.dry.orders import Asked
+    from sagacity.errors import NotFound
+    from sagacity.model.canonical import loaded
+    from sagacity.model.record import Status
+    from sagacity.store.base import Filter
+
+    name = flow.rpartition(":")[2]
+    over = (Status.COMMITTED, Status.ROLLED_BACK)
+    async with call.orchestrator() as sagas:
+        found = await sagas.list(Filter(definition=name, status=over, limit=count))
+        views = [await sagas.show(saga.id) for saga in found]
+    if not views:
+        raise NotFound(f"no saga of {name} has ended here yet: there is nothing to play beside")
+    return [Asked(flow=flow, input=loaded(v.input), against=v.id, key=v.key, keep=False) for v in views]
 
 
 def _inputs(file: Path | None) -> list[Any]:

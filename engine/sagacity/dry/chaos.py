@@ -6,7 +6,7 @@ Each decision depends on the seed, the run and the fault's own name alone, so a 
 
 import fnmatch
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sagacity.definition.facts import brief
 from sagacity.dry.exploring import Path as Way
 from sagacity.dry.exploring import path_of, walked
-from sagacity.dry.faults import Fault
+from sagacity.dry.faults import CHAOS, Fault
 from sagacity.dry.live import Live
 from sagacity.dry.play import Scene, play
 from sagacity.dry.report import embedded
@@ -27,7 +27,12 @@ from sagacity.testing.chance import decided
 
 
 class Chaos(BaseModel):
-    """How much goes wrong. `rates`: a pattern of faults' texts (`*` for anything) → odds from 0 to 1."""
+    """How much goes wrong.
+
+    `rates`: a pattern (`*` for anything) → odds from 0 to 1. It is held against a fault's text, such as
+    `effect take_money: lost`, and against that text behind the external's name (`payments effect *`). The
+    first pattern that fits counts.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,10 +54,17 @@ class Chaos(BaseModel):
         except ValidationError as error:
             raise InputError(f"{path}: {brief(error)}") from None
 
-    def rate(self, fault: Fault) -> float:
-        """The odds of one fault: those of the first pattern that fits it."""
-        text = str(fault)
-        return next((odds for pattern, odds in self.rates.items() if fnmatch.fnmatchcase(text, pattern)), 0.0)
+    def rate(self, fault: Fault, externals: Mapping[str, str] | None = None) -> float:
+        """The odds of one fault: those of the first pattern that fits it. `externals`: of a step."""
+        texts = [str(fault)]
+        if fault.where in ("effect", "undo") and externals and fault.name in externals:
+            texts.append(f"{externals[fault.name]} {fault}")
+        fitting = (
+            odds
+            for pattern, odds in self.rates.items()
+            if any(fnmatch.fnmatchcase(text, pattern) for text in texts)
+        )
+        return next(fitting, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +124,15 @@ def chaotic(scene: Scene, live: Live, chaos: Chaos, *, each: Callable[[int], Non
     failing: list[tuple[int, Way]] = []
     try:
         faults = list(_all_faults(scene, live, database))
+        called = {
+            name: param.type.name
+            for flow in scene.project.flows.values()
+            for name, step in flow.steps.items()
+            for param in step.params
+            if param.kind == "external" and param.type.effects
+        }
         for number in range(chaos.runs):
-            some = tuple(f for f in faults if decided(chaos.seed, number, str(f)) < chaos.rate(f))
+            some = tuple(f for f in faults if decided(chaos.seed, number, str(f)) < chaos.rate(f, called))
             way = path_of(play(replace(scene, faults=(*scene.faults, *some)), live, database), some)
             way = replace(way, reached=True)
             ends[way.verdict] += 1
@@ -137,4 +156,12 @@ def _all_faults(scene: Scene, live: Live, database: MemoryDatabase) -> Iterator[
     seen: dict[Fault, None] = {}
     for way in walked(scene, live, database):
         seen.update(dict.fromkeys(way.faults))
-    yield from seen
+    yield from dict.fromkeys([*seen, *(slow for fault in seen for slow in _slow(fault))])
+
+
+def _slow(fault: Fault) -> Iterator[Fault]:
+    """What only takes long at the same place."""
+    where = "store" if fault.where == "crash" else fault.where
+    for at, kind in sorted(CHAOS):
+        if at == where:
+            yield Fault(where=at, name=fault.name, kind=kind)

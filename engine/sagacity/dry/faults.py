@@ -9,7 +9,7 @@ from typing import Literal
 
 from sagacity.errors import InputError
 
-Where = Literal["effect", "undo", "wait", "cancel", "crash"]
+Where = Literal["effect", "undo", "wait", "cancel", "crash", "store"]
 
 KINDS: dict[Where, dict[str, str]] = {
     "effect": {
@@ -20,18 +20,21 @@ KINDS: dict[Where, dict[str, str]] = {
         "late": "no answer; it is done after the step's time-out",
         "gone": "it never arrives, and nobody says so until the step gives up",
         "refused": "a no for good",
+        "slow": "it is done, and the answer takes most of the step's time-out",
     },
     "undo": {
         "unreachable": "it could not be reached, once",
         "lost": "done, and the answer was lost",
         "late": "no answer; it is done after the time-out",
         "refused": "a no for good",
+        "slow": "it is done, and the answer takes most of the time-out",
     },
     "wait": {
         "missing": "nothing comes until the deadline",
         "twice": "it comes twice",
         "early": "it comes before anybody waits for it",
         "comes": "it comes although the script has something else",
+        "late": "it comes in the last second before its deadline",
         "garbled": "it comes with data that does not fit, and then never",
     },
     "cancel": {"after": "somebody cancels right after it"},
@@ -39,8 +42,12 @@ KINDS: dict[Where, dict[str, str]] = {
         "before": "the worker dies before this is stored",
         "after": "the worker dies right after this was stored",
     },
+    "store": {"slow": "the database takes ten seconds to store this"},
 }
 """Where something can go wrong, and how; the text says what it means."""
+
+CHAOS = frozenset({("effect", "slow"), ("undo", "slow"), ("wait", "late"), ("store", "slow")})
+"""What only takes long: by itself it leaves nothing standing, so chaos plays it and no exploration."""
 
 OF_CALLS = frozenset(KINDS["effect"])
 
@@ -50,8 +57,9 @@ class Fault:
     """One thing that goes wrong.
 
     Attributes:
-        where: at an effect's call, a compensation's call, a wait, a cancel from outside, or a worker's death.
-        name: the step, the wait, or (for a crash) what is being stored, such as `completed take_money`.
+        where: at an effect's or a compensation's call, a wait, a cancel from outside, a worker's death, or a
+            write that is slow.
+        name: the step, the wait, or (for a crash or a write) what is being stored: `completed take_money`.
         kind: how; see `KINDS`.
         hit: at which occurrence of its kind, from 1. For `down`, `silent` and `gone`: from which on.
     """

@@ -85,7 +85,7 @@ class Outside:
         minds: name → what answers in place of the external's own mock.
         faults: what goes wrong at calls.
         now: virtual seconds.
-        timeouts: step → seconds after which its call is given up.
+        timeouts: step → seconds after which its call is given up, and its undo's.
         recorded: step → what it answered in a real run.
         generate: the seed of generated answers; None: what nobody mocks is refused.
         ask: makes a safe read for real.
@@ -101,7 +101,7 @@ class Outside:
     minds: Mapping[str, Any]
     faults: Sequence[Fault]
     now: Callable[[], float]
-    timeouts: Mapping[str, float]
+    timeouts: Mapping[str, tuple[float, float]]
     loop: Any
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
     generate: int | None = None
@@ -214,6 +214,8 @@ class Outside:
             asked.outcome, asked.error = "refused", no
             raise Refused(no)
         answer = self._arrive(request)
+        if kind == "slow":
+            await asyncio.sleep(0.8 * min(self._timeout(request)))  # noqa: TID251 - virtual
         if kind in ("lost", "silent"):
             asked.error = "the answer was lost"
             raise AnswerLost(f"{asked.external}: the answer was lost (fault)")
@@ -223,7 +225,7 @@ class Outside:
         """Nobody answers. Whoever called gives up, and then it lands."""
         asked, request.is_late = request.asked, True
         asked.error = "no answer came"
-        wait = self.timeouts.get(step_of(request.key), 30.0) + LATE
+        wait = max(self._timeout(request)) + LATE
         self.lands_by = max(self.lands_by, self.now() + wait)
         over: asyncio.Future[None] = self.loop.create_future()
 
@@ -238,6 +240,9 @@ class Outside:
         self.loop.in_world(wait, lands)
         await over
         raise AnswerLost(f"{asked.external}: no answer (fault)")
+
+    def _timeout(self, request: "_Request") -> tuple[float, float]:
+        return self.timeouts.get(step_of(request.key), (30.0, 30.0))
 
     def _fault(self, request: "_Request") -> Fault | None:
         where = "undo" if request.undoes else "effect"

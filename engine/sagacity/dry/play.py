@@ -21,6 +21,7 @@ from sagacity.definition.project import Project
 from sagacity.dry.faults import Fault
 from sagacity.dry.live import Live, Recorded
 from sagacity.dry.loop import DryLoop
+from sagacity.dry.marks import moved_by, stored_as, timeouts_of, wanted_of
 from sagacity.dry.outside import Ask, Outside, Refusal
 from sagacity.dry.overlay import DryStore
 from sagacity.dry.samples import sample_of
@@ -28,7 +29,7 @@ from sagacity.dry.script import Arrival, Script
 from sagacity.ids import derived_id
 from sagacity.model import lines as L
 from sagacity.model.canonical import Json, canonical
-from sagacity.model.record import Record, Wait, WaitsFor
+from sagacity.model.record import Record
 from sagacity.model.unit import Message, Notice, ObjectState, Unit
 from sagacity.model.views import HistoryLine
 from sagacity.runtime.settings import WorkerSettings
@@ -46,6 +47,9 @@ _AGES = timedelta(days=40_000)
 _SETTINGS = WorkerSettings(name="dry", lease=_AGES, poll=_AGES, sweep=_AGES, threads=4, notices=True)
 _LONGEST = timedelta(days=5_000)
 """How long a saga may be in hand."""
+
+SLOW = 10.0
+"""Virtual seconds that a slow store takes for one write."""
 
 _MOMENT = 0.001
 _TURNS = 2_000
@@ -237,6 +241,10 @@ class _Stage:
         label = stored_as(units)
         self.stores.append(label)
         self._written[label] += 1
+        slow = Fault(where="store", name=label, kind="slow", hit=self._written[label])
+        if slow in self.scene.faults:
+            self.outside.fired.add(slow)
+            await asyncio.sleep(SLOW)  # noqa: TID251 - virtual
         self._crash(Fault(where="crash", name=label, kind="before", hit=self._written[label]))
         if present() is not None and not present().alive:  # type: ignore[union-attr]
             await self.loop.create_future()
@@ -360,7 +368,7 @@ class _Stage:
     async def _arrives(self, record: Record) -> bool:
         """Something this saga waits for comes now, in time. False: nothing does before its deadline."""
         flow = self.scene.project.flows[record.definition]
-        for wait in _wanted(flow, record, self.scene.script, self.scene.faults):
+        for wait in wanted_of(flow, record, self.scene.script, self.scene.faults):
             place = (record.id, wait.name, f"{record.visits}{wait.until}")
             if place in self._said:
                 continue
@@ -373,15 +381,18 @@ class _Stage:
                 continue
             self._said.add(place)
             until = (wait.until - self.clock.now()).total_seconds()
-            if arrival.after.total_seconds() >= until:
+            after = arrival.after.total_seconds()
+            if fault is not None and fault.kind == "late":
+                after = max(after, until - 1.0)
+            if after >= until:
                 continue
-            await asyncio.sleep(arrival.after.total_seconds())  # noqa: TID251 - virtual
+            await asyncio.sleep(after)  # noqa: TID251 - virtual
             await self._send(record.id, wait.name, how=fault.kind if fault else "came", fault=fault)
             return True
         return False
 
     def _fault_at(self, wait: str) -> Fault | None:
-        kinds = ("missing", "twice", "garbled", "comes")
+        kinds = ("missing", "twice", "garbled", "comes", "late")
         return next(
             (f for f in self.scene.faults if f.where == "wait" and f.name == wait and f.kind in kinds), None
         )
@@ -442,54 +453,10 @@ def _outside(scene: Scene, loop: DryLoop, began: datetime) -> Outside:
         minds=scene.minds,
         faults=[f for f in scene.faults if f.where in ("effect", "undo")],
         now=loop.time,
-        timeouts=_timeouts(scene.project),
+        timeouts=timeouts_of(scene.project),
         loop=loop,
         recorded=scene.recorded,
         generate=scene.script.seed if scene.generate else None,
         ask=scene.ask,
         began=began,
     )
-
-
-def _wanted(flow: Flow, record: Record, script: Script, faults: Sequence[Fault]) -> list[Wait]:
-    """The waits of which one is to come true here, the likeliest first."""
-    comes = {fault.name for fault in faults if fault.where == "wait" and fault.kind == "comes"}
-    order = list(flow.awaits)
-
-    def rank(wait: Wait) -> tuple[int, int]:
-        said = 0 if wait.name in comes else 1 if wait.name in script.signals else 2
-        return said, order.index(wait.name)
-
-    likely = [
-        wait
-        for wait in record.waits
-        if wait.kind is not WaitsFor.TIMER
-        and (flow.awaits[wait.name].event is not None or wait.name in comes or wait.name in script.signals)
-    ]
-    return sorted(likely, key=rank)
-
-
-def _timeouts(project: Project) -> dict[str, float]:
-    """Step → seconds that its call may take; the undo's where that is longer."""
-    steps = [step for flow in project.flows.values() for step in flow.steps.values()]
-    return {s.name: max(s.timeout, s.undo.timeout if s.undo else s.timeout).total_seconds() for s in steps}
-
-
-_TELLING = (L.Completed, L.Intent, L.Failed, L.Undone, L.UndoFailed, L.Signalled, L.TimedOut)
-
-
-def moved_by(line: L.Line) -> str | None:
-    """The step or wait whose end a line tells of."""
-    if isinstance(line, L.Completed):
-        return line.step
-    return line.wait if isinstance(line, L.Signalled) else None
-
-
-def stored_as(units: Sequence[Unit]) -> str:
-    """What a write holds, for a person: its first telling line."""
-    for unit in units:
-        for line in unit.lines:
-            what = getattr(line, "step", None) or getattr(line, "wait", None)
-            if isinstance(line, _TELLING):
-                return f"{line.kind} {what}"
-    return units[0].lines[0].kind

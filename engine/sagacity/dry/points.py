@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from sagacity.definition.flow import Await
-from sagacity.dry.faults import KINDS, Fault, Where
-from sagacity.dry.play import Played, Scene, moved_by
+from sagacity.dry.faults import CHAOS, KINDS, Fault, Where
+from sagacity.dry.marks import moved_by
+from sagacity.dry.play import Played, Scene
 from sagacity.model import lines as L
 from sagacity.model.canonical import canonical
 from sagacity.model.record import WaitsFor
@@ -35,7 +36,9 @@ def points_of(scene: Scene, played: Played) -> Iterator[tuple[Spot, tuple[Fault,
 
 
 def _all(where: Where, name: str) -> tuple[Fault, ...]:
-    return tuple(Fault(where=where, name=name, kind=kind) for kind in KINDS[where])
+    return tuple(
+        Fault(where=where, name=name, kind=kind) for kind in KINDS[where] if (where, kind) not in CHAOS
+    )
 
 
 def _waits(scene: Scene, played: Played) -> Iterator[tuple[str, tuple[Fault, ...]]]:

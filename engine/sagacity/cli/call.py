@@ -40,7 +40,10 @@ class LaneName(StrEnum):
 
 
 LaneOption = Annotated[
-    LaneName, typer.Option("--lane", help="`dry`: what was rehearsed and kept, which nobody else sees.")
+    LaneName,
+    typer.Option(
+        "--lane", metavar="LANE", help="`dry`: what was rehearsed and kept, which nobody else sees."
+    ),
 ]
 
 

@@ -78,10 +78,10 @@ async def list_(
     call.lane = lane
     filter_ = narrowed(status=status or (), definition=definition, key=key, before=before, limit=limit)
     async with call.orchestrator() as sagas:
-        if query is not None:
-            found = await sagas.find(query, limit=limit, before=filter_.before)
-        else:
-            found = await sagas.list(filter_)
+        asked = (
+            sagas.list(filter_) if query is None else sagas.find(query, limit=limit, before=filter_.before)
+        )
+        found = await asked
         now = await sagas.store.now()
     after = next_cursor(found, limit=limit)
     call.many(found, columns=_columns(now), id_=lambda saga: saga.id, empty="no sagas", after=after)

@@ -11,11 +11,13 @@ from sagacity.cli.call import Call, LaneName, LaneOption, Output
 from sagacity.cli.layout import Column, hanging, json_lines, screen_width
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sagacity.definition.diagram import Form
     from sagacity.model.views import LockView, ObjectView, SagaSummary
     from sagacity.orchestrator import Orchestrator
+    from sagacity.store.base import Filter
 
 Ref = Annotated[str, typer.Argument(metavar="REF", help="A saga's id or its business key.")]
 Definition = Annotated[
@@ -78,15 +80,18 @@ async def list_(
     call.lane = lane
     filter_ = narrowed(status=status or (), definition=definition, key=key, before=before, limit=limit)
     async with call.orchestrator() as sagas:
-        asked = (
-            sagas.list(filter_) if query is None else sagas.find(query, limit=limit, before=filter_.before)
-        )
-        found = await asked
+        found = await _found(sagas, filter_, query)
         now = await sagas.store.now()
     after = next_cursor(found, limit=limit)
     call.many(found, columns=_columns(now), id_=lambda saga: saga.id, empty="no sagas", after=after)
     if after and call.output is Output.TABLE:
         call.say(f"there are more: --before {after}")
+
+
+async def _found(sagas: "Orchestrator", narrowed: "Filter", query: str | None) -> "Sequence[SagaSummary]":
+    if query is None:
+        return await sagas.list(narrowed)
+    return await sagas.find(query, limit=narrowed.limit, before=narrowed.before)
 
 
 def _columns(now: "datetime") -> list[Column]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from tenacity import stop_after_attempt, wait_none
 
 from sagacity import (
+    Compensation,
     External,
     Lock,
     Participant,
@@ -72,7 +73,7 @@ class Stock(Outside):
 class Bank(Outside):
     """Where the money is."""
 
-    @effect(inverse="refund")
+    @effect
     async def charge(self, customer: str, amount: Decimal, *, key: str) -> Slip:
         """Take money."""
         return self._come("charge")
@@ -115,6 +116,20 @@ class Van(Outside):
 
         async def call_back(self, slip: Slip | None) -> None:
             return None
+
+
+class Sold(BaseModel):
+    """What the undo needs to know."""
+
+    order: str
+
+
+class GiveBack(Compensation, safe_on_nothing=True, retry=TWICE):
+    """Give the money back; gives up soon, so that somebody must look."""
+
+    async def run(self, sold: Sold, slip: Slip | None, bank: Bank) -> None:
+        """Refund it."""
+        await bank.refund(slip)
 
 
 class Customer(Participant, type="customer"):
@@ -168,7 +183,7 @@ class Sale(Saga, version=1, key="order"):
         """Put it aside."""
         return await stock.reserve(sale.item)
 
-    @step(charge, undo=Bank.refund, retry=TWICE)
+    @step(charge, undo=GiveBack, retry=TWICE)
     async def take_money(self, sale: Input, bank: Bank) -> Slip:
         """Take the money."""
         return await bank.charge(sale.customer, sale.amount)

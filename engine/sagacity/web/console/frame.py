@@ -169,6 +169,10 @@ class Frame:
         content = {"title": title, "detail": detail, "status": status}
         return HTMLResponse(self.text(request, "error.html", now=None, **content), status)
 
+    def status_of(self, error: SagacityError | None) -> int:
+        """The status of a page that shows an error beside what was asked; 200 where there is none."""
+        return 200 if error is None else failure_of(error).status
+
 
 def url(path: str, params: Mapping[str, Any] | None = None, **more: Any) -> str:
     """An address with its query; empty values are left out."""

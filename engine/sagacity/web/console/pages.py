@@ -5,7 +5,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from sagacity.errors import NotFound
 from sagacity.orchestrator import Orchestrator
-from sagacity.web.console import attention, live, sagas, shelves
+from sagacity.web.console import acting, attention, live, planned, sagas, shelves
 from sagacity.web.console.forms import read_form
 from sagacity.web.console.frame import KEYS_COOKIE, THEME_COOKIE, THEMES, Frame
 from sagacity.web.guard.pages import local_path
@@ -22,7 +22,7 @@ def console(orchestrator: Orchestrator, *, store: str | None = None) -> APIRoute
     """
     frame = Frame(orchestrator, store=store)
     router = APIRouter(include_in_schema=False)
-    for part in (attention, sagas, shelves, live):
+    for part in (attention, sagas, acting, planned, shelves, live):
         router.include_router(part.pages(frame))
     router.include_router(_own(frame))
     return router
@@ -49,12 +49,12 @@ def _own(frame: Frame) -> APIRouter:
     async def settings(request: Request) -> Response:
         """Colours and keys, kept in cookies of this browser alone."""
         form = await read_form(request)
-        answer = RedirectResponse(local_path(form.get("back", "/")), 303)
-        theme, keys = form.get("theme"), form.get("keys")
+        answer = RedirectResponse(local_path(form.text("back")), 303)
+        theme, keys = form.text("theme"), form.text("keys")
         if theme in THEMES:
-            answer.set_cookie(THEME_COOKIE, str(theme), max_age=_YEAR, samesite="lax", httponly=True)
+            answer.set_cookie(THEME_COOKIE, theme, max_age=_YEAR, samesite="lax", httponly=True)
         if keys in ("on", "off"):
-            answer.set_cookie(KEYS_COOKIE, str(keys), max_age=_YEAR, samesite="lax", httponly=True)
+            answer.set_cookie(KEYS_COOKIE, keys, max_age=_YEAR, samesite="lax", httponly=True)
         return answer
 
     return router

@@ -6,23 +6,26 @@ and serves the log in pieces: scripts fetch the next when it comes into view, wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from sagacity.cli.narrowing import narrowed, next_cursor
+from sagacity.cli.narrowing import id_of, next_cursor
 from sagacity.cli.story import tell
 from sagacity.decide import explain
 from sagacity.definition.flow import Flow
-from sagacity.model.record import EffectStatus, Record, Run, Status
-from sagacity.model.views import HistoryLine, LockView, SagaView
+from sagacity.errors import InputError
+from sagacity.model.operating import Role
+from sagacity.model.record import EffectStatus, Record, Run, Status, WaitsFor
+from sagacity.model.views import HistoryLine, LockView, SagaSummary, SagaView
 from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import outline, story
+from sagacity.web.console.acting import BULK, offers
 from sagacity.web.console.frame import Frame
 from sagacity.web.console.svg import Walk, svg
 from sagacity.web.console.values import EFFECT
+from sagacity.web.guard.caller import current_actor
 
 PAGE, LINES, LAST = 50, 200, 2_000
 """Sagas on a page, lines in one piece of a log, and lines that a drawing is made from."""
@@ -67,25 +70,29 @@ def _list(router: APIRouter, frame: Frame) -> None:
     @router.get("/sagas")
     async def listed(
         request: Request,
-        status: Annotated[list[str] | None, Query()] = None,
-        definition: str = "",
-        key: str = "",
+        q: str = "",
+        status: str = "",
         cursor: str = "",
     ) -> Response:
-        chosen = [one for one in status or () if one]
-        filter_ = narrowed(
-            status=chosen, definition=definition or None, key=key or None, before=cursor or None, limit=PAGE
-        )
-        found = await sagas.list(filter_)
-        counts = await sagas.counts(definition or None)
-        said = {"status": chosen, "definition": definition, "key": key}
+        wanted = " ".join(part for part in (q.strip(), f"status:{status}" if status else "") if part)
+        before = id_of(cursor, what="cursor") if cursor else None
+        error: InputError | None = None
+        found: list[SagaSummary] = []
+        try:
+            found = await sagas.find(wanted, limit=PAGE, before=before, actor=current_actor(request))
+        except InputError as refused:
+            error = refused
+        counts = await sagas.counts()
         return await frame.page(
             request,
             "sagas.html",
             found=found,
             counts={one: counts.get(one, 0) for one in Status},
-            said=said,
-            definitions=sorted(sagas.project.flows),
+            status=frame.status_of(error),
+            error=error,
+            said={"q": q, "status": status},
+            wanted=wanted,
+            verbs=BULK if current_actor(request).may(Role.OPERATOR) else (),
             next=next_cursor(found, limit=PAGE),
             first=not cursor,
         )
@@ -116,6 +123,8 @@ def _one(router: APIRouter, frame: Frame) -> None:
             outline=outline.of(flow, walk) if flow is not None else (),
             chart=story.chart(last, view.updated_at if view.status.final else now),
             cut=view.revision > len(last),
+            offers=offers(record, flow, current_actor(request)) if record is not None else (),
+            chain=(await sagas.waits_for(id))[1:] if view.waits_for is WaitsFor.LOCK else (),
             queues=await _queues(sagas, view),
             effect_words=EFFECT,
             lines=_told(await sagas.store.history(id, limit=LINES)),

@@ -19,7 +19,7 @@ from sagacity.model.record import EffectStatus, Record
 from sagacity.model.views import HistoryLine
 from sagacity.web.console.svg import Walk
 
-_MOVES = frozenset({"completed", "signalled", "timed_out", "joined", "restarted", "started"})
+_MOVES = frozenset({"completed", "signalled", "timed_out", "joined", "restarted", "started", "forced"})
 WIDTH = 1000.0
 """Units of a chart, across."""
 
@@ -62,7 +62,7 @@ def _content(line: HistoryLine) -> dict[str, Any]:
 def moves(story: Sequence[HistoryLine]) -> Iterator[tuple[datetime, tuple[str, ...]]]:
     """When it reached which state."""
     for line in story:
-        if line.kind in _MOVES or line.kind == "act":
+        if line.kind in _MOVES:
             state = _content(line).get("state")
             if state:
                 yield line.at, tuple(state)
@@ -183,6 +183,12 @@ class _Spans:
 
     def _on_granted(self, said: dict[str, Any], at: datetime) -> None:
         self.cut("locks", "lock", at, "queued")
+
+    def _on_paused(self, said: dict[str, Any], at: datetime) -> None:
+        self.begin("paused", "wait", at)
+
+    def _on_resumed(self, said: dict[str, Any], at: datetime) -> None:
+        self.cut("paused", "wait", at, "resumed")
 
     def _on_stuck(self, said: dict[str, Any], at: datetime) -> None:
         self.begin("stuck", "act", at)

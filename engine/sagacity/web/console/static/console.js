@@ -72,8 +72,10 @@
     const at = document.activeElement && old.contains(document.activeElement) ? document.activeElement : null;
     const path = at && (at.id ? "#" + CSS.escape(at.id) : at.getAttribute("href") ? `[href="${CSS.escape(at.getAttribute("href"))}"]` : null);
     const open = new Set(all("details[open]", old).map((item) => item.id));
+    const ticked = new Set(all("input:checked", old).map((item) => item.name + item.value));
     old.innerHTML = fresh.innerHTML;
     for (const item of all("details", old)) if (open.has(item.id)) item.open = true;
+    for (const item of all("input[type=checkbox]", old)) item.checked = ticked.has(item.name + item.value);
     if (path) (one(path, old) || old).focus({ preventScroll: true });
     copies(old);
     if (window.htmx) window.htmx.process(old);
@@ -135,6 +137,11 @@
     window.addEventListener("pagehide", () => stream.close());
   }
 
+  document.addEventListener("change", () => {
+    const place = one("#ticked");
+    if (place) place.textContent = String(all("[data-rows] input:checked").length || "");
+  });
+
   // --- keys ------------------------------------------------------------------------
   if (!keysOn) return;
   let going = false;
@@ -169,7 +176,7 @@
       r: () => { if (news && !news.hidden) location.reload(); },
       p: () => { asleep = !asleep; say(asleep ? "live updates stopped" : "live updates go on"); if (!asleep) refresh(); },
       ".": () => {
-        const place = one("#allowed a, #allowed code, #allowed h2") || one("main form.form input, main form.form button, main button, main a");
+        const place = one("#allowed a, #allowed input:not([type=hidden]), #allowed button") || one("main form.form :is(input:not([type=hidden]), select, textarea, button)") || one("#allowed h2, main h1 a, main a");
         if (place) place.focus();
       },
       "?": () => { const list = one("#keys"); list.open = true; list.scrollIntoView({ block: "nearest" }); one("summary", list).focus(); },

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from sagacity.store.private import PrivatePostgres
 from tests.browser.shop import Shop
@@ -18,7 +18,7 @@ def chromium() -> Iterator[Browser]:
     """The distribution's browser. Where there is none this fails: nothing was looked at then."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert found is not None, "no Chromium here: apt-get install chromium (.ci/run does)"
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=6_000)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield browser
@@ -33,6 +33,7 @@ def shop(pg_server: PrivatePostgres, tmp_path_factory: pytest.TempPathFactory) -
     with made.working(), made.serving() as url:
         made.url = url
         yield made
+    made.close()
 
 
 class Someone:
@@ -43,7 +44,11 @@ class Someone:
         self.faults: list[str] = []
         self.page = context.new_page()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("console", lambda said: said.type == "error" and self.faults.append(said.text))
+        self.page.on("console", self._hears)
+
+    def _hears(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self.faults.append(said.text)
 
     def goes(self, path: str) -> Page:
         """Open a page."""

@@ -20,7 +20,7 @@ from sagacity.orchestrator import Orchestrator
 
 T = TypeVar("T")
 COUNTER = Path(__file__).with_name("counter.py")
-PATIENCE = 30.0
+PATIENCE = 15.0
 """Seconds after which what has not come is taken for a fault."""
 
 
@@ -34,6 +34,11 @@ class Shop:
         self.url = ""
         self._thread = ThreadPoolExecutor(1)
         self._told = (folder / "told.log").open("w")
+
+    def close(self) -> None:
+        """Let go of what it holds in this process."""
+        self._thread.shutdown()
+        self._told.close()
 
     # --- processes ------------------------------------------------------------------------------
 

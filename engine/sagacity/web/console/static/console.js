@@ -73,7 +73,9 @@
     const path = at && (at.id ? "#" + CSS.escape(at.id) : at.getAttribute("href") ? `[href="${CSS.escape(at.getAttribute("href"))}"]` : null);
     const open = new Set(all("details[open]", old).map((item) => item.id));
     const ticked = new Set(all("input:checked", old).map((item) => item.name + item.value));
+    const typed = all("input[id]:not([type=checkbox], [type=radio]), textarea[id]", old).map((item) => [item.id, item.value]);
     old.innerHTML = fresh.innerHTML;
+    for (const [id, value] of typed) { const item = document.getElementById(id); if (item && value) item.value = value; }
     for (const item of all("details", old)) if (open.has(item.id)) item.open = true;
     for (const item of all("input[type=checkbox]", old)) item.checked = ticked.has(item.name + item.value);
     if (path) (one(path, old) || old).focus({ preventScroll: true });

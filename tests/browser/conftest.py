@@ -18,7 +18,7 @@ def chromium() -> Iterator[Browser]:
     """The distribution's browser. Where there is none this fails: nothing was looked at then."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert found is not None, "no Chromium here: apt-get install chromium (.ci/run does)"
-    expect.set_options(timeout=6_000)
+    expect.set_options(timeout=20_000)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield browser

@@ -20,7 +20,7 @@ from sagacity.orchestrator import Orchestrator
 
 T = TypeVar("T")
 COUNTER = Path(__file__).with_name("counter.py")
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds after which what has not come is taken for a fault."""
 
 

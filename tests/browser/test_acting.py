@@ -1,4 +1,4 @@
-"""Acting in a browser, with a real worker and PostgreSQL: by keyboard, in two, with two people, unscripted."""
+"""Acting in a browser, with a real worker and PostgreSQL: by keyboard, in two, with two people."""
 
 import httpx2
 from playwright.sync_api import expect

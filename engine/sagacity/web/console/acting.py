@@ -78,37 +78,44 @@ def pages(frame: Frame) -> APIRouter:
     return router
 
 
+async def _asked(
+    frame: Frame,
+    request: Request,
+    saga: UUID,
+    verb: Verb,
+    form: Form | None = None,
+    error: SagacityError | None = None,
+) -> Response:
+    sagas = frame.sagas
+    row = await sagas.store.saga(saga)
+    view = await sagas.show(saga)
+    record = row.record if row is not None else None
+    flow = sagas.project.flows.get(view.definition)
+    return await frame.page(
+        request,
+        "act.html",
+        status=frame.status_of(error),
+        error=error,
+        view=view,
+        verb=verb,
+        says=SAYS[verb],
+        tier=TIER[verb],
+        asked=asked_for(TIER[verb]),
+        said=form or Form(()),
+        record=record,
+        queue=await sagas.locks(saga=saga) if verb is Verb.RELEASE_LOCK else [],
+        states=leaves(flow) if flow is not None else [],
+        edges=flow.overrides if flow is not None else (),
+        kinds=KINDS,
+    )
+
+
 def _form(router: APIRouter, frame: Frame) -> None:
     sagas = frame.sagas
 
-    async def shown(
-        request: Request, saga: UUID, verb: Verb, form: Form | None = None, error: SagacityError | None = None
-    ) -> Response:
-        row = await sagas.store.saga(saga)
-        view = await sagas.show(saga)
-        record = row.record if row is not None else None
-        flow = sagas.project.flows.get(view.definition)
-        return await frame.page(
-            request,
-            "act.html",
-            status=frame.status_of(error),
-            error=error,
-            view=view,
-            verb=verb,
-            says=SAYS[verb],
-            tier=TIER[verb],
-            asked=asked_for(TIER[verb]),
-            said=form or Form(()),
-            record=record,
-            queue=await sagas.locks(saga=saga) if verb is Verb.RELEASE_LOCK else [],
-            states=leaves(flow) if flow is not None else [],
-            edges=flow.overrides if flow is not None else (),
-            kinds=KINDS,
-        )
-
     @router.get("/sagas/{saga}/acts/{verb}")
     async def ask(request: Request, saga: UUID, verb: str) -> Response:
-        return await shown(request, saga, verb_of(verb))
+        return await _asked(frame, request, saga, verb_of(verb))
 
     @router.post("/sagas/{saga}/acts/{verb}")
     async def plan(request: Request, saga: UUID, verb: str) -> Response:
@@ -117,7 +124,7 @@ def _form(router: APIRouter, frame: Frame) -> None:
             args = canonical(ARGS[wanted](form, saga)) if wanted in ARGS else canonical({})
             made = await sagas.plan(Action(verb=wanted, sagas=(saga,), args=args), current_actor(request))
         except (InputError, RefusedAct) as error:
-            return await shown(request, saga, wanted, form, error)
+            return await _asked(frame, request, saga, wanted, form, error)
         return RedirectResponse(f"/plans/{made.id}", 303)
 
 

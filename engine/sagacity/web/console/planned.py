@@ -74,33 +74,39 @@ def pages(frame: Frame) -> APIRouter:
     return router
 
 
+async def _shown(
+    frame: Frame,
+    request: Request,
+    id: UUID,
+    form: Form | None = None,
+    error: SagacityError | None = None,
+) -> Response:
+    sagas = frame.sagas
+    plan, actor = await sagas.plan_of(id), current_actor(request)
+    items = await _items(sagas, plan)
+    return await frame.page(
+        request,
+        "plan.html",
+        status=frame.status_of(error),
+        error=error,
+        plan=plan,
+        items=items,
+        stale=[one for one in items if one.moved is not None and one.item.refusal is None],
+        said=form or Form(()),
+        may=_may(plan, actor),
+        asked=asked_for(plan.tier),
+        confirmation=confirmation_of(plan),
+        done=Counter(one.outcome.state for one in items if one.outcome is not None),
+        shown=SHOWN,
+    )
+
+
 def _plan(router: APIRouter, frame: Frame) -> None:
     sagas = frame.sagas
 
-    async def shown(
-        request: Request, id: UUID, form: Form | None = None, error: SagacityError | None = None
-    ) -> Response:
-        plan, actor = await sagas.plan_of(id), current_actor(request)
-        items = await _items(sagas, plan)
-        return await frame.page(
-            request,
-            "plan.html",
-            status=frame.status_of(error),
-            error=error,
-            plan=plan,
-            items=items,
-            stale=[one for one in items if one.moved is not None and one.item.refusal is None],
-            said=form or Form(()),
-            may=_may(plan, actor),
-            asked=asked_for(plan.tier),
-            confirmation=confirmation_of(plan),
-            done=Counter(one.outcome.state for one in items if one.outcome is not None),
-            shown=SHOWN,
-        )
-
     @router.get("/plans/{plan}")
     async def show(request: Request, plan: UUID) -> Response:
-        return await shown(request, plan)
+        return await _shown(frame, request, plan)
 
     @router.post("/plans/{plan}/apply")
     @router.post("/plans/{plan}/approve")
@@ -114,7 +120,7 @@ def _plan(router: APIRouter, frame: Frame) -> None:
         try:
             leads = await _decided(sagas, plan, decision, form, actor)
         except (Conflict, NotConfirmed, Forbidden, RefusedAct, InputError) as error:
-            return await shown(request, plan, form, error)
+            return await _shown(frame, request, plan, form, error)
         return RedirectResponse(f"/plans/{leads}", 303)
 
 

@@ -129,7 +129,7 @@ def _one(router: APIRouter, frame: Frame) -> None:
             effect_words=EFFECT,
             lines=_told(await sagas.store.history(id, limit=LINES)),
             many=LINES,
-            acts=[told for told in _told(last) if told.line.kind in OPERATORS],
+            acts=_told([line for line in last if line.kind in OPERATORS]),
             kinds=sorted({line.kind for line in last}),
         )
 

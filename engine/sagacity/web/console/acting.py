@@ -83,6 +83,7 @@ async def _asked(
     request: Request,
     saga: UUID,
     verb: Verb,
+    *,
     form: Form | None = None,
     error: SagacityError | None = None,
 ) -> Response:
@@ -124,7 +125,7 @@ def _form(router: APIRouter, frame: Frame) -> None:
             args = canonical(ARGS[wanted](form, saga)) if wanted in ARGS else canonical({})
             made = await sagas.plan(Action(verb=wanted, sagas=(saga,), args=args), current_actor(request))
         except (InputError, RefusedAct) as error:
-            return await _asked(frame, request, saga, wanted, form, error)
+            return await _asked(frame, request, saga, wanted, form=form, error=error)
         return RedirectResponse(f"/plans/{made.id}", 303)
 
 

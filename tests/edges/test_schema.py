@@ -18,7 +18,7 @@ from sagacity.web.server import hosted
 from tests.edges.guarded import Guarded
 from tests.edges.shop import Shop
 
-EXAMPLES = 4
+EXAMPLES = 2
 """Calls for each operation and role: the gate has a minute for all of it."""
 ROLES = (Role.VIEWER, Role.SENIOR, Role.APPROVER, Role.ADMIN)
 """Senior stands for operator too: it has all that an operator has."""

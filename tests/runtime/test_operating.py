@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from sagacity import Refused
+from sagacity.cli.show import Scene, screen
 from sagacity.errors import (
     Conflict,
     Forbidden,
@@ -390,6 +391,8 @@ async def test_the_chain_of_a_lock_ends_at_what_its_last_holder_waits_for(house:
     assert [(link.key, link.object) for link in chain] == [("f", None), ("box-1", "box:box-1")]
     assert chain[0].text == "queues for box:box-1"
     assert chain[1].text == "waits for signal: answer"
+    scene = Scene(view=await queued.show(), history=(), queues=(), now=await app.store.now(), chain=chain)
+    assert "box:box-1 is held by Ask box-1: waits for signal: answer" in screen(scene)
     plan = await app.plan(act(Verb.CANCEL, holder), ANA)
     assert plan.items[0].locks == ("box:box-1 is freed once it is back; Fill f has it next",)
     with pytest.raises(NotFound):

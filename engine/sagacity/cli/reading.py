@@ -44,6 +44,7 @@ async def show(
             queues=[place for held in view.locks for place in await sagas.locks(object=held.object)],
             now=await sagas.store.now(),
             store=call.paste_store,
+            chain=await sagas.waits_for(view.id) if view.waits_for == "lock" else (),
         )
     call.text(screen(scene))
 

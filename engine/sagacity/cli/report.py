@@ -1,7 +1,7 @@
 """A plan as a report to read: what changes, what becomes real, what is freed, what is not known.
 
-Pure. 80 columns. Marks: `~` changes, `+` becomes real, `!` never will or stays for ever, `-` freed,
-`?` not known. A report over many sagas counts what is alike and lists the exceptions.
+Pure. 80 columns. Marks: `~` changes, `+` becomes real, `!` never will or stays for ever, `?` not known.
+A report over many sagas counts what is alike and lists the exceptions.
 """
 
 import textwrap
@@ -51,7 +51,8 @@ def _asks(plan: Plan) -> str:
         "confirmation": f"{confirmation_of(plan)!r} typed, or --yes",
         "approval": "a second person",
     }
-    return ", ".join(said[one] for one in asked_for(plan.tier)) or "nothing more"
+    many = "a yes, or --yes" if len(plan.touches) > 1 else "nothing more"
+    return ", ".join(said[one] for one in asked_for(plan.tier)) or many
 
 
 def _one(item: PlanItem) -> Iterator[str]:
@@ -67,7 +68,7 @@ def _one(item: PlanItem) -> Iterator[str]:
             yield from _wrap(label if n == 0 else "", mark + text)
 
 
-_PARTS = (("effects", "effects", ""), ("locks", "locks", "- "), ("not known", "unknown", "? "))
+_PARTS = (("effects", "effects", ""), ("locks", "locks", ""), ("not known", "unknown", "? "))
 
 
 def _move(before: str, after: str) -> str:

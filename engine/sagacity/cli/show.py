@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sagacity.cli.words import brief, clock, cut, endless, length, name, sentence, state, until
 from sagacity.model import lines
+from sagacity.model.operating import Link
 from sagacity.model.record import Effect, EffectStatus, Status, WaitsFor
 from sagacity.model.views import HistoryLine, LockView, SagaView
 
@@ -34,6 +35,7 @@ class Scene:
 
     Attributes:
         queues: every place in the queues of the objects it holds or waits for.
+        chain: whom it waits for, and whom they wait for, itself first; only while it waits for a lock.
         store: what to write behind `--store` in the commands to paste; None where the default is meant.
     """
 
@@ -42,6 +44,7 @@ class Scene:
     queues: Sequence[LockView]
     now: datetime
     store: str | None = None
+    chain: Sequence[Link] = ()
 
 
 def screen(scene: Scene) -> str:
@@ -53,6 +56,7 @@ def screen(scene: Scene) -> str:
         _block("path", [_path(scene.history)]),
         _block("effects", [_effect(effect) for effect in view.effects]),
         _block("locks", _locks(scene)),
+        _block("chain", _chain(scene.chain)),
         _block("waits for", _waits(scene)),
         _block("input", [brief(view.input, limit=200)]),
         _block("then", _commands(scene), breakable=False),
@@ -149,6 +153,11 @@ def _locks(scene: Scene) -> list[str]:
     return found
 
 
+def _chain(links: Sequence[Link]) -> list[str]:
+    """Who holds what it waits for, and why they do not let go."""
+    return [f"{link.object} is held by {link.definition} {link.key}: {link.text}" for link in links[1:]]
+
+
 def _others(places: Iterable[LockView]) -> str:
     found = [
         f"{place.definition} {place.key}" if place.key is not None else str(place.saga) for place in places
@@ -177,14 +186,26 @@ def _commands(scene: Scene) -> list[str]:
                 for wait in view.waits
                 if wait.signal
             ]
-        elif act == "rollback":
-            found.append(f"sagacity rollback {ref} --preview{tail}")
+        elif act == "release-lock":
+            found += [
+                f"sagacity release-lock {shlex.quote(place.object)} --expect-holder {ref} "
+                f"--fence {place.fence} --plan{tail}"
+                for place in scene.queues
+                if place.saga == view.id and place.held
+            ]
         else:
-            found.append(f"sagacity {act} {ref}{_REASON.get(act, '')}{tail}")
+            found.append(f"sagacity {act} {ref}{_MORE.get(act, '')}{tail}")
     return [*found, f"sagacity log {ref}{tail}"]
 
 
-_REASON = {"cancel": " --reason '…'", "retry": " --reason '…'"}
+_MORE = {
+    "cancel": " --reason '…'",
+    "retry": " --reason '…'",
+    "skip": " --landed yes --plan",
+    "force": " --to STATE --plan",
+    "abandon": " --plan",
+    "rollback": " --preview",
+}
 
 
 def _data(kind: WaitsFor) -> str:

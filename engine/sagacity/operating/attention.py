@@ -88,7 +88,8 @@ def _sagas(found: Matters, limits: Limits, now: datetime) -> Iterator[tuple[str,
     for kind, matter in _sorted_out(found, limits, now, run):
         if matter.saga not in seen:
             seen.add(matter.saga)
-            if kind not in matter.acked:
+            # Whoever has seen that it is stuck has seen why.
+            if not ({kind, "stuck" if kind == "undo_failed" else kind} & matter.acked):
                 yield kind, matter
 
 

@@ -1,10 +1,11 @@
 """Spans: one for each time a worker has a saga, one for each attempt, all in the saga's own trace."""
 
+import asyncio
 import logging
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -15,6 +16,8 @@ from opentelemetry.trace import SpanContext, StatusCode
 from sagacity import Saga, State, step
 from sagacity.errors import Refused, Unavailable
 from sagacity.model.record import Status
+from sagacity.runtime.drive import Drive
+from sagacity.runtime.traced import spanned
 from sagacity.telemetry import traceparent
 from sagacity.telemetry.otel import OtelTracer
 from sagacity.testing import PATIENCE, running, until
@@ -218,3 +221,16 @@ class Caller(Saga, version=1, key="name"):
     def plain(self, asked: Input) -> None:
         SEEN["plain"] = traceparent()
         logging.getLogger("the.users.own").warning("calling the service")
+
+
+async def test_a_drive_that_is_cancelled_before_it_began_leaves_nothing_unawaited() -> None:
+    begun: list[str] = []
+
+    async def work() -> None:
+        begun.append("work")
+
+    task = asyncio.create_task(spanned(None, cast(Drive, None), work))
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert begun == []

@@ -5,9 +5,8 @@ in hand is a span of its own; where the first of them stands is written into the
 later ones, by whatever worker, hang below it.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 from sagacity.model.canonical import canonical, loaded
 from sagacity.model.record import Record
@@ -42,14 +41,17 @@ def resumed(tracer: Tracer | None, record: Record) -> Span | None:
     )
 
 
-async def spanned(span: Span | None, drive: Drive | Short, work: Coroutine[Any, Any, None]) -> None:
-    """`work` below `span`, which ends with it and says where the saga stands by then."""
+async def spanned(span: Span | None, drive: Drive | Short, work: Callable[[], Awaitable[None]]) -> None:
+    """`work` below `span`, which ends with it and says where the saga stands by then.
+
+    `work` is called only once this runs: a task that is cancelled before it began leaves nothing unawaited.
+    """
     if span is None:
-        await work
+        await work()
         return
     try:
         with span.current():
-            await work
+            await work()
     finally:
         draft = getattr(drive, "draft", None)
         span.ended("interrupted" if draft is None else draft.record.status.value)

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -412,8 +413,8 @@ class Worker:
 
     def _drive(self, saga: UUID, drive: Drive | Short, span: Span | None) -> None:
         # Claimed again while the drive that has just let go of it is still winding up: one after the other.
-        guarded = self._guarded(saga, drive, self._drives.get(saga))
-        task = asyncio.create_task(spanned(span, drive, guarded), name=f"saga {saga}")
+        work = partial(self._guarded, saga, drive, self._drives.get(saga))
+        task = asyncio.create_task(spanned(span, drive, work), name=f"saga {saga}")
         self._drives[saga] = task
         task.add_done_callback(lambda done: self._done(saga, done))
 

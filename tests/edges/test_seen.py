@@ -204,6 +204,13 @@ async def test_s14_what_is_marked_secret_is_found_in_no_answer(
         said.append((await client.post("/v1/sagas", json=wrong)).text)
         twice = {"definition": "Charge", "input": {"id": "c1", "card": CARD}}
         said.append((await client.post("/v1/sagas", json=twice)).text)
+        rehearsed = {"definition": "Charge", "input": {"id": "c9", "card": CARD, "fallback": CANARIES["g"]}}
+        report = await client.post("/v1/dry-runs", json=rehearsed)
+        assert report.status_code == 201, report.text
+        run = report.headers["location"]
+        for answer in (report, await client.get(run), await client.get(f"{run}?text=true")):
+            assert answer.status_code in (200, 201)
+            said.append(answer.text)
         said.append(caplog.text)
         for text in said:
             assert "canary" not in text, text
@@ -358,6 +365,8 @@ async def test_s6_what_is_outside_the_callers_definitions_does_not_exist_for_the
         started = await client.post("/v1/sagas", json={"definition": "Sale", "input": {"sale_id": "x"}})
         assert started.status_code == 404
         assert "Sale" not in started.json()["detail"].partition("known:")[2]
+        dry = await client.post("/v1/dry-runs", json={"definition": "Sale", "input": {"sale_id": "x"}})
+        assert dry.status_code == 404
         chosen = await client.post("/v1/selections", json={"filter": "status:committed"})
         assert chosen.json()["sagas"] == []
     root = await guarded.token("root", Role.ADMIN, kind="person")

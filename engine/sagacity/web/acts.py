@@ -81,7 +81,7 @@ def _starts(router: APIRouter, sagas: Orchestrator) -> None:
     async def start(request: Request) -> Response:
         """Idempotent by key: the same key and input answer the same saga, with 200 instead of 201."""
         body = await read(request, StartBody)
-        _check_known(body.definition, sagas, current_actor(request))
+        check_known(body.definition, sagas, current_actor(request))
         handle = await sagas.start(
             body.definition,
             body.input,
@@ -130,7 +130,7 @@ def _signals(router: APIRouter, sagas: Orchestrator) -> None:
         """A signal whose body names its saga. Sent again with the same `id` it counts once."""
         body = await read(request, AddressedSignalBody)
         if body.definition is not None:
-            _check_known(body.definition, sagas, current_actor(request))
+            check_known(body.definition, sagas, current_actor(request))
         ref: Any = body.saga if body.saga is not None else body.key
         saga = await seen(request, sagas).resolve(ref, definition=body.definition)
         receipt = await sagas.signal(
@@ -242,7 +242,7 @@ def accepted(saga: UUID, receipt: Any) -> Response:
     )
 
 
-def _check_known(definition: str, sagas: Orchestrator, actor: Actor) -> None:
+def check_known(definition: str, sagas: Orchestrator, actor: Actor) -> None:
     """That a flow is known here and is the caller's.
 
     Raises:

@@ -14,7 +14,10 @@ from sagacity.dry.script import Script
 from sagacity.dry.shelf import stored_report
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import answers
+from sagacity.web.acts import check_known
 from sagacity.web.bodies import Body, documented, read
+from sagacity.web.guard.caller import current_actor
+from sagacity.web.seen import seen
 
 AT_ONCE = 2
 """Processes for dry runs at the same time; more wait."""
@@ -45,19 +48,23 @@ def rehearsals(sagas: Orchestrator) -> APIRouter:
     async def rehearse(request: Request) -> Response:
         """Play a saga on live data, in lane `dry`: the real code and log, and nothing happens."""
         body = await read(request, DryRunBody)
+        check_known(body.definition, sagas, current_actor(request))
         script = Script.of(body.script)
         async with turns:
             report = await dry_run(
                 body.definition, body.input, app=sagas, key=body.key, script=script, faults=body.faults
             )
+        report = await seen(request, sagas).report(report)
         return answers.one(report, status=201, headers={"location": f"/v1/dry-runs/{report.run}"})
 
     @router.get("/dry-runs/{run}", summary="One dry run", responses=answers.described(Report))
     async def show(
-        run: UUID, text: Annotated[bool, Query(description="for a person, 80 columns wide")] = False
+        request: Request,
+        run: UUID,
+        text: Annotated[bool, Query(description="for a person, 80 columns wide")] = False,
     ) -> Response:
         """The report of a dry run, as it was stored."""
-        report = await stored_report(sagas.store, run)
+        report = await seen(request, sagas).report(await stored_report(sagas.store, run))
         return PlainTextResponse(report.text()) if text else answers.one(report)
 
     return router

@@ -18,6 +18,7 @@ import orjson
 from fastapi import Request
 
 from sagacity.definition.flow import Flow
+from sagacity.dry.report import Report
 from sagacity.errors import Forbidden, NotFound
 from sagacity.model.canonical import NULL, Json
 from sagacity.model.operating import ActLine, Actor, AttentionGroup, Role
@@ -287,6 +288,18 @@ class Seen:
         if shape is not None and secrets.holds_secrets(shape):
             state = secrets.written(secrets.covered(shape, orjson.loads(state)))
         return mask.json(state)
+
+    async def report(self, report: Report) -> Report:
+        """The report of a dry run. Raises NotFound: of a definition that does not exist for the caller."""
+        if not self.holds(report.definition):
+            raise NotFound(f"there is no dry run {report.run} in this store")
+        flow = self._flow(report.definition)
+        if not self._hides(flow):
+            return report
+        row = await self._sagas.store.beside("dry").saga(report.run)
+        results = row.record.results if row is not None else {}
+        values = secrets.secrets_of(flow, report.input, results) if flow is not None else []
+        return Mask(values).view(replace(report, input=self._covered(flow, None, report.input)))
 
     # --- secrets --------------------------------------------------------------------------------------
 

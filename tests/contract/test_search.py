@@ -19,7 +19,7 @@ async def laid(desk: Bench) -> dict[str, Record]:
     await desk.send(asleep(due, until=NOON + HOUR))
     run = Run(step="lend", phase=Phase.RETRY, since=NOON, error='bank said "503 é"')
     stuck = await desk.begin(record(key="stuck", definition="Order", runs=(run,)))
-    change = {"status": Status.STUCK, "reason": "lend gave up: Bank closed"}
+    change: dict[str, Any] = {"status": Status.STUCK, "reason": "lend gave up: Bank closed"}
     await desk.send(following(stuck, change=change, release=True))
     queued = await desk.begin(record(key="queued", definition="Fill", created_at=NOON - HOUR * 3))
     change = {"status": Status.WAITING, "waits_for": WaitsFor.LOCK, "paused": True}

@@ -13,9 +13,12 @@ from tests.browser.shop import Shop
 AXE = Path(__file__).with_name("vendored") / "axe.min.js"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The distribution's browser. Where there is none this fails: nothing was looked at then."""
+    """The distribution's browser. Where there is none this fails: nothing was looked at then.
+
+    For one module at a time: its driver keeps a loop in this thread, and other tests need theirs.
+    """
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert found is not None, "no Chromium here: apt-get install chromium (.ci/run does)"
     expect.set_options(timeout=20_000)

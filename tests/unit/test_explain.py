@@ -1,5 +1,6 @@
 """A sentence for every status: why it stands there, what comes next, and what may be done."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from sagacity.decide.permitting import standing
 from sagacity.model import lines as L
 from sagacity.model import outcome as O
 from sagacity.model.canonical import canonical
-from sagacity.model.record import Status
+from sagacity.model.record import Phase, Run, Status
 from tests.unit.small_flows import Flat, Numbered, Parent, Waiter
 from tests.unit.story import Story, kept
 
@@ -209,6 +210,12 @@ def test_the_last_error_that_still_matters() -> None:
     assert explain.last_error(running().record) is None
     assert explain.last_error(retrying().record) == "down"
     assert explain.last_error(stuck().record) == "no such thing"
+
+
+def test_a_compensation_that_gave_up_comes_before_the_step_that_led_there() -> None:
+    record = stuck().record
+    run = Run(step="charge", phase=Phase.GAVE_UP, since=record.updated_at, error="refused at the time")
+    assert explain.last_error(replace(record, runs=(run,))) == "no such thing"
 
 
 def test_when_it_moves_by_itself() -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sagacity.decide import permitting
 from sagacity.definition.flow import Flow
-from sagacity.model.record import Phase, Record, Status, WaitsFor
+from sagacity.model.record import EffectStatus, Phase, Record, Status, WaitsFor
 
 
 def why(record: Record) -> str:
@@ -96,7 +96,10 @@ def due_at(record: Record) -> datetime | None:
 
 
 def last_error(record: Record) -> str | None:
-    """The latest error that still matters."""
+    """The latest error that still matters: that of a compensation which gave up, before what led there."""
+    gave_up = [e.error for e in record.effects if e.status is EffectStatus.GAVE_UP and e.error]
+    if gave_up:
+        return gave_up[-1]
     errors = [effect.error for effect in record.effects if effect.error]
     errors += [run.error for run in record.runs if run.error]
     return errors[-1] if errors else None

@@ -81,7 +81,7 @@ CONSOLE: Mapping[str, Least] = {
     "GET /plans/{plan}": _V,
     "POST /plans/{plan}/apply": _O,
     "POST /plans/{plan}/approve": Role.APPROVER,
-    "POST /plans/{plan}/reject": _V,
+    "POST /plans/{plan}/reject": (_O, _P),
     "POST /plans/{plan}/acknowledge": _O,
     "POST /plans/{plan}/again": _O,
     "GET /operations": _V,

@@ -17,7 +17,7 @@ from sagacity.decide import explain
 from sagacity.definition.flow import Flow
 from sagacity.errors import InputError
 from sagacity.model.operating import Role
-from sagacity.model.record import EffectStatus, Record, Run, Status, WaitsFor
+from sagacity.model.record import Record, Run, Status, WaitsFor
 from sagacity.model.views import HistoryLine, LockView, SagaSummary, SagaView
 from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import outline, story
@@ -117,7 +117,7 @@ def _one(router: APIRouter, frame: Frame) -> None:
             view=view,
             runs=_runs(record),
             paused=record is not None and record.paused,
-            error=_error(record) if record is not None else None,
+            error=explain.last_error(record) if record is not None else None,
             flow=flow,
             drawing=svg(flow, walk) if flow is not None else None,
             outline=outline.of(flow, walk) if flow is not None else (),
@@ -189,12 +189,6 @@ def _flow_of(sagas: Orchestrator, view: SagaView) -> Flow | None:
     """Its flow, if this process knows it in that version: another one would be drawn wrongly."""
     flow = sagas.project.flows.get(view.definition)
     return flow if flow is not None and flow.version == view.version else None
-
-
-def _error(record: Record) -> str | None:
-    """The error that keeps it where it is: that of an undo that gave up comes before what led there."""
-    gave_up = (effect.error for effect in record.effects if effect.status is EffectStatus.GAVE_UP)
-    return next(gave_up, None) or explain.last_error(record)
 
 
 def _runs(record: Record | None) -> tuple[Run, ...]:

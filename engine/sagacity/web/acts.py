@@ -29,7 +29,7 @@ from sagacity.web.bodies import (
     key_of,
     read,
 )
-from sagacity.web.guard.caller import acting, caller_of, current_actor
+from sagacity.web.guard.caller import acting, caller_of, current_actor, hooking
 from sagacity.web.office import planned
 from sagacity.web.seen import seen
 
@@ -134,7 +134,7 @@ def _signals(router: APIRouter, sagas: Orchestrator) -> None:
         ref: Any = body.saga if body.saga is not None else body.key
         saga = await seen(request, sagas).resolve(ref, definition=body.definition)
         receipt = await sagas.signal(
-            saga, body.name, body.data, id=_once(request, body.id), actor=acting(request, body.actor)
+            saga, body.name, body.data, id=_once(request, body.id), actor=hooking(request, body.actor)
         )
         return accepted(saga, receipt)
 

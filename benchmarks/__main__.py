@@ -75,12 +75,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--smoke", action="store_true", help="a short form without peers, under a minute")
     parser.add_argument("--no-peers", action="store_true", help="only ours")
     parser.add_argument("--rounds", type=int, help="how often each case is run; medians are taken")
+    parser.add_argument("--history", help="finished sagas on which A is run again: 10000,100000")
     parser.add_argument("--only", help=f"some of {','.join((*CASES, *EXTRA))}")
     parser.add_argument("--out", type=Path, default=FOLDER / "results.json")
     given = parser.parse_args(argv)
     length = SMOKE if given.smoke else FULL
     if given.rounds:
         length = replace(length, rounds=given.rounds)
+    if given.history:
+        length = replace(length, history=tuple(int(count) for count in given.history.split(",")))
     wanted = (
         given.only.split(",")
         if given.only

@@ -1,9 +1,10 @@
-"""Looking in a browser: exact numbers, no page too wide, rows that stay where they are, long logs."""
+"""Looking in a browser: nothing for axe to find, exact numbers, rows that stay where they are, long logs."""
 
 import json
 from datetime import timedelta
 from uuid import UUID
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from sagacity.chain import extend
@@ -13,7 +14,7 @@ from sagacity.model import lines as L
 from sagacity.model.canonical import JsonText, canonical
 from sagacity.model.unit import Batch, Message, Unit, WorkerInfo
 from sagacity.orchestrator import Orchestrator
-from tests.browser.conftest import Inviting, Someone
+from tests.browser.conftest import AXE, Inviting, Someone
 from tests.browser.shop import Shop
 
 LINES = 10_000
@@ -31,6 +32,23 @@ def _addresses(shop: Shop, someone: Someone) -> list[str]:
     plan = page.url.removeprefix(shop.url)
     own = (f"/sagas/{sale}", f"/sagas/{sale}/lines", f"/sagas/{sale}/acts/force", f"/sagas/{sale}/acts/skip")
     return [*PAGES, *own, plan, "/sagas/nobody"]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(shop: Shop, invite: Inviting, colours: str) -> None:
+    someone = invite(color_scheme=colours, bypass_csp=True)
+    found = {}
+    for path in _addresses(shop, someone):
+        page = someone.goes(path)
+        page.add_script_tag(path=AXE)
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        report = page.evaluate("tags => axe.run(document, {runOnly: tags})", tags)
+        assert len(report["passes"]) > 15, path
+        found[path] = [
+            (one["id"], one["nodes"][0]["html"][:160], one["nodes"][0].get("failureSummary", "")[:200])
+            for one in report["violations"]
+        ]
+    assert {path: what for path, what in found.items() if what} == {}
 
 
 def test_no_page_is_wider_than_a_telephone(shop: Shop, invite: Inviting) -> None:

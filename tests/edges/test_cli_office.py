@@ -74,6 +74,17 @@ def test_an_acknowledged_item_is_left_out_until_its_saga_moves(busy: Shop) -> No
     assert busy.says("attention").code == 1
 
 
+def test_every_act_names_its_page_where_the_consoles_address_is_known(
+    busy: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "page:" not in busy.says("retry", "j1", "--plan").err
+    monkeypatch.setenv("SAGACITY_WEB_URL", "https://sagas.example/")
+    planned = busy.says("retry", "j1", "--plan")
+    page = f"page:  https://sagas.example/plans/{plan_id(planned)}"
+    assert page in planned.err
+    assert page in busy.says("plan", "apply", plan_id(planned)).err
+
+
 def test_pause_and_resume_do_one_thing_each(busy: Shop) -> None:
     assert busy.says("pause", "o1", "--reason", "the carrier is down").code == 0
     worked(busy)

@@ -217,7 +217,13 @@ def _to_apply(call: Call, plan: "Plan", missing: tuple[str, ...]) -> None:
     from sagacity.operating.rules import asked_for
 
     wanted = missing or asked_for(plan.tier)
-    call.say(f"nothing was changed; to do it:\n  {apply_command(call, plan, wanted)}")
+    call.say(f"nothing was changed; to do it:\n  {apply_command(call, plan, wanted)}{_page(call, plan)}")
+
+
+def _page(call: Call, plan: "Plan") -> str:
+    """A line with the plan's address in the console, where `SAGACITY_WEB_URL` tells it."""
+    url = call.settings.web_url
+    return f"\npage:  {url.rstrip('/')}/plans/{plan.id}" if url else ""
 
 
 def _how(call: Call, plan: "Plan", missing: tuple[str, ...]) -> str:
@@ -235,7 +241,7 @@ def _how(call: Call, plan: "Plan", missing: tuple[str, ...]) -> str:
     lines.append(f"to do it:  {command}")
     if "approval" in missing:
         lines.append("if nobody can be reached, the same with --break-glass: somebody must look at it later")
-    return "\n".join(lines)
+    return "\n".join(lines) + _page(call, plan)
 
 
 def _said(call: Call, plan: "Plan", done: str) -> None:
@@ -255,8 +261,10 @@ def _said(call: Call, plan: "Plan", done: str) -> None:
         return
     if len(touched) == 1:
         call.text((done or f"{plan.verb} is on its way to saga {touched[0].saga}") + glass)
+        if page := _page(call, plan):
+            call.say(page.strip())
         return
     left = len(plan.items) - len(touched)
     alone = f"; {left} left alone" if left else ""
     call.text(f"{plan.verb} is on its way to {len(touched)} sagas{glass}{alone}")
-    call.say(f"what became of it:  sagacity ops {plan.id}")
+    call.say(f"what became of it:  sagacity ops {plan.id}{_page(call, plan)}")

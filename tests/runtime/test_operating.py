@@ -223,9 +223,20 @@ async def test_broken_glass_stays_open_until_somebody_else_has_looked(house: Hou
     assert [(group.kind, group.items[0].plan) for group in groups] == [("break_glass", plan.id)]
     with pytest.raises(Forbidden, match="somebody else must look"):
         await app.acknowledge(plan.id, SUE)
+    row = await app.store.saga(handle.id)
+    assert row is not None
+    assert [broken.plan for broken in row.record.glass] == [plan.id]
     assert (await app.acknowledge(plan.id, BOB)).acknowledged_by == "oidc:bob"
     assert await app.attention() == []
     assert (await app.acknowledge(plan.id, BOB)).acknowledged_by == "oidc:bob"
+    await house.work()
+
+    async def mended() -> bool:
+        now = await app.store.saga(handle.id)
+        return now is not None and not now.record.glass
+
+    assert await until(mended)
+    assert [one.state for one in await app.outcomes(plan.id)] == ["done"], "that it was looked at is no item"
 
 
 async def test_roles_and_their_definitions_are_asked_for_here(house: House) -> None:

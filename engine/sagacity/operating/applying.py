@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 
+from sagacity.decide.acting import ordered
 from sagacity.errors import Conflict, Forbidden, NotFound, PlanClosed, RefusedAct, StalePlan
 from sagacity.ids import derived_id
 from sagacity.model.canonical import canonical, loaded
@@ -119,7 +120,21 @@ async def acknowledge(store: Store, id: UUID, actor: Actor) -> Plan:
     if plan.acknowledged_by is not None:
         return plan
     seen = replace(plan, acknowledged_by=actor.id)
+    await store.put([_looked_at(plan, item, actor, await store.now()) for item in plan.touches])
     return await _moved(store, seen, expect=(PlanStatus.APPLIED,), unexpired=False)
+
+
+def _looked_at(plan: Plan, item: PlanItem, actor: Actor, now: datetime) -> Message:
+    """Tells the saga that somebody else has looked. Put before the plan moves: put again, it is a repeat."""
+    return Message(
+        id=derived_id("acknowledged", plan.id, item.saga),
+        kind="act",
+        saga=item.saga,
+        name=Verb.ACK,
+        data=ordered(Verb.ACK, {"kind": "break_glass"}, plan=plan.id),
+        actor=actor.id,
+        arrived_at=now,
+    )
 
 
 async def _moved(store: Store, plan: Plan, *, expect: tuple[PlanStatus, ...], unexpired: bool = True) -> Plan:

@@ -222,8 +222,11 @@ async def test_a_committed_saga_is_rolled_back_by_a_new_one(api: Api) -> None:
     preview = (await api.get("/v1/sagas/s1/preview")).json()
     assert preview["possible"] is True
     assert {item["what"] for item in preview["items"]} == {"take_money", "books:s1"}
-    answer = await api.post("/v1/sagas/s1/rollback", {"reason": "returned"})
+    body = {"reason": "returned", "confirm": "s1"}
+    is_problem(await api.post("/v1/sagas/s1/rollback", body), 428, "approval")
+    answer = await api.post("/v1/sagas/s1/rollback", body | {"break_glass": True})
     assert answer.status_code == 202
+    await api.at_rest("s1")
     await api.at_rest(answer.json()["id"])
     assert (await api.ended(answer.json()["id"]))["status"] == "committed"
     books = (await api.get("/v1/objects/books/s1")).json()

@@ -29,7 +29,7 @@ from sagacity.web.bodies import (
     key_of,
     read,
 )
-from sagacity.web.guard.caller import acting, caller_of, current_actor, hooking
+from sagacity.web.guard.caller import acting, current_actor, hooking
 from sagacity.web.office import planned
 from sagacity.web.seen import seen
 
@@ -187,22 +187,15 @@ def _rollbacks(router: APIRouter, sagas: Orchestrator) -> None:
         """By a new saga, linked to it. `GET …/preview` tells before what it would do.
 
         It is of tier 3: without `confirm` and the second person it is refused with 428, and the plan that was
-        made waits for both. In development, where there is nobody else, it goes at once.
+        made waits for both; `break_glass` does without the second person, and somebody must look at it later.
         """
         body = await read(request, RollbackBody)
         saga = await seen(request, sagas).resolve(ref, definition=definition)
-        if caller_of(request).by == "development":
-            actor = acting(request, body.actor)
-            handle = await sagas.rollback(
-                saga, reason=body.reason, actor=actor, accept_remaining=body.accept_remaining
-            )
-            id, key, name = handle.id, handle.key, handle.definition
-        else:
-            plan = await _applied(
-                request, sagas, Verb.ROLLBACK, saga, body, accept_remaining=body.accept_remaining
-            )
-            id, key = rollback_id(saga), f"rollback:{plan.items[0].key}"
-            name = plan.items[0].definition
+        plan = await _applied(
+            request, sagas, Verb.ROLLBACK, saga, body, accept_remaining=body.accept_remaining
+        )
+        [item] = plan.items
+        id, name, key = rollback_id(saga), item.definition, f"rollback:{item.key}"
         started = Started(id=id, definition=name, key=key, new=True)
         return answers.one(started, status=202, headers={"location": f"/v1/sagas/{id}"})
 

@@ -91,7 +91,11 @@ class Settings(BaseSettings):
     notify_console: str | None = Field(
         default=None, description="address of the console, for the link in a message"
     )
-    actor: str | None = Field(default=None, max_length=200, description="who acts; stands in the log")
+    actor: str | None = Field(
+        default=None,
+        max_length=200,
+        description="the name that the command line acts under; default: the account's; not checked",
+    )
     web_url: str | None = Field(
         default=None,
         description="the address under which browsers reach `serve`, e.g. `https://sagas.example`",

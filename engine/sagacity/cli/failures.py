@@ -29,7 +29,9 @@ class Exit(IntEnum):
 
 MEANINGS: dict[Exit, str] = {
     Exit.DONE: "done, or nothing to do",
-    Exit.FOUND: "`check` or `verify` found something, or a run left something stuck (beats 7)",
+    Exit.FOUND: (
+        "`check`, `verify`, `attention` or `dry-run` found something, or a run left something stuck (beats 7)"
+    ),
     Exit.USAGE: "the call or its input cannot be taken: nothing was stored",
     Exit.UNCONFIRMED: "a reason, confirmation or approval is still needed: nothing was changed",
     Exit.NOT_FOUND: "no such saga, object or definition",

@@ -104,7 +104,7 @@ async def serve(
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")
     ] = 8000,
 ) -> None:
-    """Serve the HTTP API, until SIGTERM or Ctrl-C.
+    """Serve the HTTP API and the console, until SIGTERM or Ctrl-C.
 
     On loopback, without tokens and without a sign-in, whoever calls from this machine is `dev`, an admin.
     As soon as there is a token, or SAGACITY_OIDC_ISSUER is set, every call must say who it is. Off loopback

@@ -82,7 +82,8 @@ _INTRODUCTION = """\
 <!-- Made by `python -m sagacity.cli.table`; a test holds it up to date. -->
 
 Data goes to stdout, everything else to stderr. Nothing is asked without a terminal. Colours are left out
-when `NO_COLOR` is set or stdout is no terminal. `REF` is a saga's id or its business key.
+when `NO_COLOR` is set or stdout is no terminal. `REF` is a saga's id or its business key;
+for an act on sagas also a selection's id, or `-` for ids on stdin; for `ack` also a plan's id.
 """
 
 

@@ -198,7 +198,7 @@ async def ack(
     ],
     *,
     kind: Annotated[
-        str, typer.Option("--kind", metavar="KIND", help="Which kind of attention (see `attention`).")
+        str, typer.Option("--kind", metavar="KIND", help="Which kind of attention; default: stuck.")
     ] = "stuck",
     reason: Reason = None,
     ticket: Ticket = None,

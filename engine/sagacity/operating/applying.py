@@ -233,7 +233,8 @@ def _message(plan: Plan, item: PlanItem) -> Message:
         {
             "args": args or {},
             "plan": plan.id,
-            "revision": item.revision,
+            # A saga at work moves all the time: a pause stops it wherever it is by then.
+            "revision": None if plan.verb is Verb.PAUSE else item.revision,
             "reason": plan.reason,
             "approver": plan.approved_by,
             "ticket": plan.ticket,

@@ -13,11 +13,10 @@ from sagacity.decide.draft import Draft, refuse
 from sagacity.decide.operating import glass_refusal, preview, refusal
 from sagacity.decide.targets import Answer, answered, forced, heard_now
 from sagacity.decide.waits import take
-from sagacity.fold.acts import GLASS
 from sagacity.model import lines as L
 from sagacity.model.by_hand import left_standing
 from sagacity.model.canonical import Json, canonical, loaded
-from sagacity.model.operating import Verb
+from sagacity.model.operating import GLASS, Verb
 from sagacity.model.record import Record
 from sagacity.model.unit import Message
 
@@ -130,7 +129,7 @@ def why_not(draft: Draft, order: Order) -> str | None:
     if moved is not None:
         return moved
     if order.verb is Verb.ACK and order.args.get("kind") == GLASS and record.glass:
-        return glass_refusal(record, order.actor)
+        return glass_refusal(record, order.actor, order.args.get("plan"))
     why = refusal(record, draft.flow, order.verb, order.args)
     if why is None and order.verb is Verb.RELEASE_LOCK:
         fence = draft.fences.get(order.args["object"])

@@ -58,18 +58,24 @@ def _through_locks(draft: Draft, now: datetime, busy: frozenset[str], *, holding
     """None: it has its locks, or needs none for what it does now."""
     record = draft.record
     # Whoever goes back holds what it has worked on; only what was taken from it must be waited for.
-    needless = record.backward and record.rolls_back is None and not record.released
+    taken = _owed_a_lock(record)
+    needless = record.backward and record.rolls_back is None and not taken
     if record.locked or needless:
         return None
     if record.cancelling is not None and not (record.restarting or record.effects or busy):
         draft.add(L.RolledBack(reason=record.cancelling, at=now))
         return Moves(rest=True)
-    if record.cancelling is None or record.rolls_back is not None or record.released:
+    if record.cancelling is None or record.rolls_back is not None or taken:
         if holding:
             draft.add(L.Granted(at=now))
-        elif not _moved_in_queue(draft, now) or record.released:
+        elif not _moved_in_queue(draft, now) or taken:
             return Moves(sleep=WaitsFor.LOCK, due_at=_deadline(draft))
     return None
+
+
+def _owed_a_lock(record: Record) -> bool:
+    """What was taken comes back before it does anything; a deadlock's victim goes back without: it must yield."""
+    return bool(record.released) and not record.restarting
 
 
 def _unasked(record: Record) -> tuple[Lock, ...]:

@@ -128,6 +128,9 @@ def _at_rest(record: Record) -> str | None:
 
 
 def _release_lock(record: Record) -> str | None:
+    if record.rolls_back is not None:
+        # It is nobody's victim, so one that asks again behind another rollback would wait for ever.
+        return "it rolls back a committed saga, and holds what it restores: abandon it instead"
     if record.status.final:
         return _over(record)
     if not (record.paused or record.status is Status.STUCK):
@@ -198,7 +201,7 @@ _FITS: dict[Verb, Callable[[Record, Flow | None, Args], str | None]] = {
 }
 
 
-def glass_refusal(record: Record, actor: str | None) -> str | None:
-    """Why this person may not acknowledge a broken glass: they broke it. None: they may."""
-    own = any(glass.actor == actor for glass in record.glass)
+def glass_refusal(record: Record, actor: str | None, plan: str | None = None) -> str | None:
+    """Why this person may not acknowledge a broken glass (that of `plan`): they broke it. None: they may."""
+    own = any(glass.actor == actor and plan in (None, str(glass.plan)) for glass in record.glass)
     return "who broke the glass cannot acknowledge it: somebody else must" if own else None

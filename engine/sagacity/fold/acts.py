@@ -7,13 +7,11 @@ from sagacity.fold.parts import Changes, awake, ended, entered, rearmed, with_ef
 from sagacity.model import lines as L
 from sagacity.model.canonical import loaded
 from sagacity.model.changed import changed
+from sagacity.model.operating import GLASS
 from sagacity.model.record import Effect, EffectStatus, Glass, Lock, Phase, Record, Status
 
 STILL = (L.Act, L.ActRefused, L.Adopted, L.Erased, L.Rehearsed)
 """Lines that move nothing, so what was acknowledged before them stays so."""
-
-GLASS = "break_glass"
-"""What is acknowledged where a second person was needed and not asked."""
 
 
 def _act(record: Record, line: L.Act) -> Changes:
@@ -22,12 +20,18 @@ def _act(record: Record, line: L.Act) -> Changes:
         args = loaded(line.args)
         kind = str(args.get("kind")) if isinstance(args, dict) else ""
         if kind == GLASS:
-            return {"glass": ()}
+            return {"glass": tuple(one for one in record.glass if not _is_it(one, args))}
         return {"acked": {**record.acked, kind: record.seq + 1}}
     if line.break_glass:
         broken = Glass(plan=line.plan, actor=line.actor, verb=line.verb, at=line.at)
         changes["glass"] = (*record.glass, broken)
     return changes
+
+
+def _is_it(glass: Glass, args: Any) -> bool:
+    """Whether it is the one that is acknowledged; an acknowledgement that names no plan is for all."""
+    named = args.get("plan")
+    return named is None or str(glass.plan) == named
 
 
 def _paused(record: Record, line: L.Paused) -> Changes:

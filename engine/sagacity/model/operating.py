@@ -55,6 +55,10 @@ SELECTION_UPTO = 10_000
 TOP_TIER = 3
 
 
+GLASS = "break_glass"
+"""What is acknowledged where a second person was needed and not asked."""
+
+
 class Role(StrEnum):
     """What somebody may do; see the tiers in the ADR. `admin` has all of them."""
 

@@ -16,6 +16,7 @@ from sagacity.errors import Conflict, Forbidden, NotFound, PlanClosed, RefusedAc
 from sagacity.ids import derived_id
 from sagacity.model.canonical import canonical, loaded
 from sagacity.model.operating import (
+    GLASS,
     TOP_TIER,
     ActLine,
     Actor,
@@ -131,7 +132,7 @@ def _looked_at(plan: Plan, item: PlanItem, actor: Actor, now: datetime) -> Messa
         kind="act",
         saga=item.saga,
         name=Verb.ACK,
-        data=ordered(Verb.ACK, {"kind": "break_glass"}, plan=plan.id),
+        data=ordered(Verb.ACK, {"kind": GLASS, "plan": str(plan.id)}, plan=plan.id),
         actor=actor.id,
         arrived_at=now,
     )
@@ -173,6 +174,8 @@ async def apply(
         raise RefusedAct(f"plan {id} can do nothing: {refusals or 'it names no saga'}")
     _check_storable(reason, ticket)
     rules.check_confirmed(plan, reason=reason, confirm=confirm, break_glass=break_glass)
+    if plan.approved_by == actor.id:
+        raise Forbidden(f"{actor.id} approved plan {id}: somebody else must apply it")
     needs_second = plan.tier >= TOP_TIER and plan.status is PlanStatus.OPEN
     if needs_second and actor.kind != "person":
         raise Forbidden(f"{actor.id} is a {actor.kind}: only a person may do without the second one")

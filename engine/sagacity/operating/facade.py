@@ -22,6 +22,7 @@ from sagacity.model.operating import (
     Link,
     May,
     Plan,
+    PlanStatus,
     Role,
     Selection,
     Verb,
@@ -165,6 +166,20 @@ class Operating(Looking):
             NotFound, Forbidden, PlanClosed, Conflict: as `approve`.
         """
         return await applying.reject(self.store, plan, actor)
+
+    async def plan_again(self, plan: UUID, actor: Actor) -> Plan:
+        """A new plan of the same kind, made of what is stored: a page knows it only with secrets masked.
+
+        Of an applied plan it is for what was refused, else for the same sagas.
+
+        Raises:
+            NotFound: no such plan. Otherwise as `plan`.
+        """
+        before = await self.plan_of(plan)
+        ids = tuple(item.saga for item in before.items)
+        if before.status is PlanStatus.APPLIED:
+            ids = tuple(one.saga for one in await self.outcomes(plan) if one.state == "refused")
+        return await self.plan(Action(verb=before.verb, sagas=ids, args=before.args), actor)
 
     async def acknowledge(self, plan: UUID, actor: Actor) -> Plan:
         """Say that one has looked at a plan that was applied without its second person.

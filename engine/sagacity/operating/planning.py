@@ -13,7 +13,7 @@ from sagacity.definition.flow import Flow
 from sagacity.errors import InputError, NotFound, RefusedAct
 from sagacity.looking import Looking
 from sagacity.model.canonical import JsonText, loaded
-from sagacity.model.operating import Action, PlanItem, Verb
+from sagacity.model.operating import GLASS, Action, PlanItem, Verb
 from sagacity.model.record import Record, Status
 from sagacity.model.unit import ObjectState, holders
 from sagacity.model.views import RollbackPreview, SagaSummary
@@ -46,6 +46,8 @@ def args_of(action: Action) -> dict[str, Any]:
     if unknown:
         names = ", ".join(sorted(known)) or "nothing"
         raise InputError(f"{action.verb} takes no {unknown[0]!r} (it takes {names})")
+    if action.verb is Verb.ACK and args.get("kind") == GLASS:
+        raise InputError("a broken glass is acknowledged by its plan: `sagacity ack PLAN`")
     return args
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal, not_, or_
 
 from sagacity.decide.explain import last_error
 from sagacity.model.canonical import canonical
-from sagacity.model.record import Status
+from sagacity.model.record import Status, WaitsFor
 from sagacity.model.views import SagaSummary
 from sagacity.store import schema
 from sagacity.store.base import SagaRow
@@ -90,7 +90,9 @@ def _condition(term: Term, scope: Scope) -> ColumnElement[bool]:
             return or_(*(_has_status(value) for value in term.values))
         case "waits" if not term.negated:
             waiting = _SAGA.c.status == schema.text_constant(Status.WAITING)
-            kinds = or_(*(_SAGA.c.waits_for == schema.text_constant(value) for value in term.values))
+            kinds = or_(
+                *(_SAGA.c.waits_for == schema.text_constant(WaitsFor(value)) for value in term.values)
+            )
             return and_(waiting, schema.OPEN_MATTERS, kinds)
         case "error" if term.negated:
             return literal(True)
@@ -111,7 +113,7 @@ def _compared(column: Any, term: Term) -> ColumnElement[bool]:
 
 
 def _has_status(value: str) -> ColumnElement[bool]:
-    is_it = _SAGA.c.status == schema.text_constant(value)
+    is_it = _SAGA.c.status == schema.text_constant(Status(value))
     return is_it if value in _COMMON else and_(is_it, schema.OPEN_MATTERS)
 
 

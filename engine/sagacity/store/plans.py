@@ -112,6 +112,8 @@ class NotAsPlanned(Exception):
 
 
 def _moved(conn: Connection, scope: Scope, plan: Plan) -> tuple[Moved, ...]:
+    if plan.verb is Verb.PAUSE:
+        return ()  # it stops a saga wherever it is by then
     found: dict[UUID, int] = {}
     items = plan.touches
     for first in range(0, len(items), _CHUNK):

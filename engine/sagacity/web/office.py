@@ -18,7 +18,7 @@ from sagacity.cli.narrowing import id_of
 from sagacity.decide.attention import Limits
 from sagacity.errors import Conflict, InputError, NotFound
 from sagacity.ids import derived_id
-from sagacity.model.canonical import canonical
+from sagacity.model.canonical import canonical, loaded
 from sagacity.model.operating import (
     Action,
     ActLine,
@@ -176,7 +176,11 @@ async def planned(
         before = await sagas.plan_of(id)
     except NotFound:
         return await sagas.plan(action, actor, id=id), True
-    same = before.verb == action.verb and before.selection == action.selection
+    same = (before.verb, before.selection, loaded(before.args) or {}) == (
+        action.verb,
+        action.selection,
+        loaded(action.args) or {},
+    )
     named = {item.saga for item in before.items}
     if (
         not same

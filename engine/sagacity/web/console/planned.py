@@ -18,7 +18,6 @@ from fastapi.responses import RedirectResponse, Response
 from sagacity.cli.narrowing import id_of
 from sagacity.errors import Conflict, Forbidden, InputError, NotConfirmed, RefusedAct, SagacityError
 from sagacity.model.operating import (
-    Action,
     ActLine,
     Actor,
     ItemOutcome,
@@ -147,13 +146,9 @@ async def _decided(sagas: Orchestrator, plan: UUID, decision: str, form: Form, a
 
 
 async def _again(sagas: Orchestrator, id: UUID, actor: Actor) -> UUID:
-    """A new plan of the same kind: of an applied one for what was not done, else for the same sagas."""
-    plan = await sagas.plan_of(id)
-    ids = tuple(item.saga for item in plan.items)
-    if plan.status is PlanStatus.APPLIED:
-        ids = tuple(one.saga for one in await sagas.outcomes(id) if one.state == "refused")
-    made = await sagas.plan(Action(verb=plan.verb, sagas=ids, args=plan.args), actor)
-    return made.id
+    """As `Operating.plan_again`, of a plan that is theirs to see."""
+    await sagas.plan_of(id)
+    return (await sagas.plan_again(id, actor)).id
 
 
 async def _items(sagas: Orchestrator, plan: Plan) -> list[Shown]:

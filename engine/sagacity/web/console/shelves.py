@@ -18,6 +18,7 @@ from sagacity.store.base import Filter
 from sagacity.web.console import outline
 from sagacity.web.console.frame import Frame
 from sagacity.web.console.svg import Walk, svg
+from sagacity.web.seen import seen
 
 PAGE, LOCKS = 50, 500
 
@@ -96,9 +97,13 @@ def _dry_runs(router: APIRouter, frame: Frame) -> None:
         """Runs, newest first; each with its verdict, and with `run` in the address the whole report."""
         dry = frame.sagas.store.beside("dry")
         before = id_of(cursor, what="cursor") if cursor else None
-        found = await dry.sagas(Filter(definition=definition or None, before=before, limit=PAGE))
+        all_ = await dry.sagas(Filter(definition=definition or None, before=before, limit=PAGE))
+        mine = seen(request, frame.sagas)
+        found = [one for one in all_ if mine.holds(one.definition)]
         chosen = request.query_params.get("run")
-        report = await stored_report(frame.sagas.store, id_of(chosen, what="run")) if chosen else None
+        report = None
+        if chosen:
+            report = await mine.report(await stored_report(frame.sagas.store, id_of(chosen, what="run")))
         return await frame.page(
             request,
             "dry_runs.html",
@@ -107,7 +112,7 @@ def _dry_runs(router: APIRouter, frame: Frame) -> None:
             lines=report.text().splitlines() if report is not None else (),
             definition=definition,
             definitions=sorted(frame.sagas.project.flows),
-            next=next_cursor(found, limit=PAGE),
+            next=next_cursor(all_, limit=PAGE),
         )
 
 

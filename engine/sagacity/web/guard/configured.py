@@ -41,7 +41,8 @@ async def web_settings(settings: Settings, store: Store, *, host: str = "127.0.0
     local = is_loopback(host)
     oidc = _oidc(settings)
     now = await store.now()
-    tokens = any(is_good(one, now) for one in await store.tokens())
+    issued = await store.tokens()
+    tokens = any(is_good(one, now) for one in issued)
     if not local and not tokens and oidc is None:
         raise ConfigError(
             f"{host} can be reached from other machines, and nobody could sign in: issue a token "
@@ -49,7 +50,9 @@ async def web_settings(settings: Settings, store: Store, *, host: str = "127.0.0
         )
     if oidc is not None and not local and settings.web_url is None:
         raise ConfigError("browsers must come back from the provider: set SAGACITY_WEB_URL, e.g. https://…")
-    development = local and not tokens and oidc is None
+    # Whoever once meant it for others does not fall back to letting everybody in when the last token ends.
+    meant_for_others = bool(issued) or oidc is not None or settings.web_url is not None
+    development = local and not meant_for_others and not settings.web_hosts.strip()
     secret = settings.web_secret
     return WebSettings(
         development=development,

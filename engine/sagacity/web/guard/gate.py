@@ -118,7 +118,7 @@ class Gate:
             await self._by_token(given, caller)
         else:
             return _too_many(request, wait)
-        need = self._routes.need(request.method, request.url.path)
+        need = self._routes.need(request.method, request.scope["path"])
         if caller.by != "nothing" or (need is None and given is None):
             return None
         wait = self._strangers.take(stranger)
@@ -176,7 +176,7 @@ class Gate:
         return _too_many(request, wait) if wait else None
 
     def _not_allowed(self, request: Request, caller: Caller) -> Response | None:
-        need = self._routes.need(request.method, request.url.path)
+        need = self._routes.need(request.method, request.scope["path"])
         if allows(need, caller.actor):
             return None
         if need == DENIED:

@@ -74,7 +74,7 @@ def _through_locks(draft: Draft, now: datetime, busy: frozenset[str], *, holding
 
 
 def _owed_a_lock(record: Record) -> bool:
-    """What was taken comes back before it does anything; a deadlock's victim goes back without: it must yield."""
+    """What was taken comes back before it does anything; but a deadlock's victim yields without it."""
     return bool(record.released) and not record.restarting
 
 

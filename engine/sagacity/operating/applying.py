@@ -174,11 +174,7 @@ async def apply(
         raise RefusedAct(f"plan {id} can do nothing: {refusals or 'it names no saga'}")
     _check_storable(reason, ticket)
     rules.check_confirmed(plan, reason=reason, confirm=confirm, break_glass=break_glass)
-    if plan.approved_by == actor.id:
-        raise Forbidden(f"{actor.id} approved plan {id}: somebody else must apply it")
-    needs_second = plan.tier >= TOP_TIER and plan.status is PlanStatus.OPEN
-    if needs_second and actor.kind != "person":
-        raise Forbidden(f"{actor.id} is a {actor.kind}: only a person may do without the second one")
+    needs_second = _lacks_second(plan, actor)
     applied = replace(
         plan,
         status=PlanStatus.APPLIED,
@@ -189,6 +185,16 @@ async def apply(
         break_glass=needs_second,
     )
     return await _applied(store, applied, expect=plan.status)
+
+
+def _lacks_second(plan: Plan, actor: Actor) -> bool:
+    """It is of the top tier, and nobody has approved it. Raises Forbidden: who applies it would be alone."""
+    if plan.approved_by == actor.id:
+        raise Forbidden(f"{actor.id} approved plan {plan.id}: somebody else must apply it")
+    lacks = plan.tier >= TOP_TIER and plan.status is PlanStatus.OPEN
+    if lacks and actor.kind != "person":
+        raise Forbidden(f"{actor.id} is a {actor.kind}: only a person may do without the second one")
+    return lacks
 
 
 def _check_storable(reason: str | None, ticket: str | None) -> None:

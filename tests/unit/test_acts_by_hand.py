@@ -143,6 +143,35 @@ def test_a_skip_does_not_take_back_a_cancel_that_somebody_asked_for() -> None:
     assert undo.effect.result == canonical({"id": "f"})
 
 
+def called_off(flow: Any, *, done: int) -> Story:
+    """Stuck on an outcome that nobody knows, and somebody has asked to cancel it."""
+    story = Story(flow, Numbered())
+    for n in range(done):
+        story.does(kept(n))
+    run = story.runs()
+    story.tell("cancel", data="stop")
+    story.settle(run, LOST)
+    while not (moves := story.advance()).rest:
+        story.settle(moves.steps[0], LOST) if moves.steps else story.passes(HOUR)
+    return story
+
+
+def test_what_a_skip_becomes_with_a_cancel_behind_it_is_shown_before() -> None:
+    shown = preview(
+        called_off(Probed, done=0).record, Probed.flow, Verb.SKIP, {"landed": "yes", "result": {"id": "f"}}
+    )
+    assert shown.after.startswith("compensating")
+    assert "! it goes back at once: somebody asked to cancel it" in shown.effects
+
+
+def test_a_skip_of_the_pivot_says_that_the_cancel_is_dropped_and_needs_the_effect_to_have_happened() -> None:
+    record = called_off(Flat, done=2).record
+    shown = preview(record, Flat.flow, Verb.SKIP, {"landed": "yes"})
+    assert shown.effects[-1] == "! the cancel that somebody asked for is dropped: it can only go forward"
+    why = refusal(record, Flat.flow, Verb.SKIP, {"landed": "no"})
+    assert why == "tell never happened, and somebody asked to cancel: it would pass its point of no return"
+
+
 SKIPS = [
     ({"landed": "yes", "result": {"nothing": 1}}, "the result of keep: id: field required"),
     ({"result": {"id": "x"}}, "say whether keep happened outside: `landed` yes or no"),

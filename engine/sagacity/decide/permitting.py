@@ -172,7 +172,14 @@ def _signal_fits(record: Record, flow: Flow | None, args: Args) -> str | None:
 
 def _skip_fits(record: Record, flow: Flow | None, args: Args) -> str | None:
     found = answered(record, flow, args)
-    return found if isinstance(found, str) else None
+    if isinstance(found, str):
+        return found
+    void = found.effect is not None and not found.landed and not found.back
+    if void and found.pivot and record.called_off is not None:
+        return (
+            f"{found.step} never happened, and somebody asked to cancel: it would pass its point of no return"
+        )
+    return None
 
 
 def _force_fits(record: Record, flow: Flow | None, args: Args) -> str | None:

@@ -189,9 +189,14 @@ def _step_skipped(record: Record, found: Answer) -> Preview:
     else:
         said = f"! {found.step} counts as never happened: nothing is undone, should it go back"
     turn = ["+ the point of no return is behind it then"] if found.pivot else []
+    back = record.called_off is not None and not record.pivoted and not found.pivot
+    if back:
+        turn = ["! it goes back at once: somebody asked to cancel it"]
+    elif record.called_off is not None and not record.pivoted:
+        turn.append("! the cancel that somebody asked for is dropped: it can only go forward")
     return Preview(
         before=stands(record),
-        after=_at("running", found.state, paused=record.paused),
+        after=_at("compensating" if back else "running", found.state, paused=record.paused),
         effects=(said, *turn),
         unknown=(
             "whether what you say is so",

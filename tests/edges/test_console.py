@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -17,6 +18,7 @@ from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.worker import Worker
 from sagacity.testing.running import settled
 from sagacity.web.api import create_app
+from sagacity.web.console.live import Pulse
 
 COUNTER = Path(__file__).parents[1] / "browser" / "counter.py"
 HTML = {"accept": "text/html"}
@@ -161,3 +163,37 @@ async def test_files_of_the_pages_come_from_here_and_are_kept_by_the_browser(con
         assert "immutable" in answer.headers["cache-control"]
     assert (await console.get("/console/static/frame.py")).status_code == 404
     assert (await console.get("/console/static/..%2Fframe.py")).status_code == 404
+
+
+class Striding:
+    """A clock that has gone on by as much as somebody slept."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+async def test_a_stream_ends_within_a_minute_so_nobody_listens_longer_than_they_are_let_in(
+    console: Console,
+) -> None:
+    clock = Striding()
+    pulse = Pulse(SimpleNamespace(sagas=console.sagas), clock)  # type: ignore[arg-type]
+    stream = pulse.events()
+    said = [await anext(stream)]
+    assert pulse.open == 1
+    said += [event async for event in stream]
+    assert said[0].startswith("retry: 3000\nevent: here")
+    assert (pulse.open, clock.at) == (0, 60.0)
+
+
+async def test_no_more_streams_are_open_than_the_server_bears(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sagacity.web.console.live.LISTENERS", 0)
+    answer = await console.get("/console/events")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from sagacity.clock import Clock, SystemClock
 from sagacity.errors import SagacityError
 from sagacity.web.console.frame import Frame
+from sagacity.web.events import AT_MOST, LISTENERS
 
 EVERY, AT_LEAST = 1.0, 15.0
 """Seconds between two looks at the log, and after which a page is told something although nothing moved."""
@@ -27,6 +28,7 @@ class Pulse:
         self._looked: float | None = None
         self._sum = 0
         self._turn = asyncio.Lock()
+        self.open = 0
 
     async def look(self) -> int:
         """How many lines all logs have together: it grows with each write. -1 where the store is away."""
@@ -41,10 +43,22 @@ class Pulse:
             return self._sum
 
     async def events(self) -> AsyncIterator[str]:
-        """One event for each time that something moved, and one every 15 seconds at least."""
+        """One event for each time that something moved, and one every 15 seconds at least.
+
+        After a minute it ends and the page asks again, so nobody listens longer than they are let in.
+        """
+        self.open += 1
+        try:
+            async for event in self._minute():
+                yield event
+        finally:
+            self.open -= 1
+
+    async def _minute(self) -> AsyncIterator[str]:
         seen, told = await self.look(), self._clock.monotonic()
+        began = told
         yield f"retry: 3000\nevent: here\ndata: {seen}\n\n"
-        while True:
+        while self._clock.monotonic() - began < AT_MOST:
             await self._clock.sleep(EVERY)
             count = await self.look()
             if count != seen:
@@ -61,7 +75,9 @@ def pages(frame: Frame, *, clock: Clock | None = None) -> APIRouter:
     pulse = Pulse(frame, clock or SystemClock())
 
     @router.get("/console/events")
-    async def events(request: Request) -> StreamingResponse:
+    async def events(request: Request) -> Response:
+        if pulse.open >= LISTENERS:
+            return Response(status_code=503, headers={"retry-after": "10"})
         return StreamingResponse(
             pulse.events(), media_type="text/event-stream", headers={"cache-control": "no-store"}
         )

@@ -147,7 +147,10 @@ def test_abandoning_takes_a_second_person_or_breaks_the_glass(
     monkeypatch.setenv("SAGACITY_ACTOR", "bob")
     assert busy.says("plan", "approve", plan_id(said)).code == 0
     assert "approved by local:bob" in busy.says("plan", "show", plan_id(said)).out
-    assert busy.says("plan", "apply", plan_id(said), "--reason", "settled by hand", "--yes").code == 0
+    doing = ("plan", "apply", plan_id(said), "--reason", "settled by hand", "--yes")
+    assert busy.says(*doing).code == 6, "who approved it would do it alone"
+    monkeypatch.setenv("SAGACITY_ACTOR", "ana")
+    assert busy.says(*doing).code == 0
     worked(busy)
     assert "abandoned" in busy.says("show", "j1").out
     assert busy.says("plan", "reject", plan_id(said)).code == 5

@@ -82,6 +82,16 @@ class DryLoop(SimulatedLoop):
         self._posts.put(lambda: self._ask(handle))
         return handle
 
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """A generator was collected, in whichever thread that happened to be: that is nobody's question.
+
+        Were it counted as one, the loop would wait for a thread that is long done.
+        """
+        if getattr(self._asking, "thread", None) is None:
+            super()._asyncgen_finalizer_hook(agen)
+        elif not self.is_closed():
+            self._posts.put(lambda: super(DryLoop, self)._asyncgen_finalizer_hook(agen))
+
     def _ask(self, handle: asyncio.Handle) -> None:
         self._busy -= 1  # it waits, and whatever it asked for runs in the loop
         self._ready.append(handle)  # type: ignore[attr-defined]

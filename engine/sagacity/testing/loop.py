@@ -235,6 +235,15 @@ class SimulatedLoop(base_events.BaseEventLoop):
             )
         return self.call_soon(callback, *args, context=context)
 
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """Close a generator that was collected, inside of a plain function too: nothing waits for it."""
+        self._asyncgens.discard(agen)  # type: ignore[attr-defined]
+        if not self.is_closed():
+            self.call_soon(self._close_generator, agen)
+
+    def _close_generator(self, agen: Any) -> None:
+        self.create_task(agen.aclose())
+
     def _write_to_self(self) -> None:
         """There is no selector to wake."""
 

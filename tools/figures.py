@@ -1,11 +1,13 @@
 """Put what the tests of reliability counted into docs/guarantees.md: `python -m tools.figures`.
 
 Each run of `python -m tests.chaos NAME` leaves `.sagacity/chaos/NAME.json`. A test that has not run here
-keeps the row that stands in the page.
+keeps the entry that stands in the page.
 """
 
 import json
+import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +17,34 @@ RESULTS = ROOT / ".sagacity" / "chaos"
 
 _BEGIN = "<!-- figures: begin"
 _END = "<!-- figures: end -->"
-_HEAD = "| test | form, seed | what it counted | seconds | |\n| --- | --- | --- | --- | --- |"
+_ENTRY = re.compile(r"^- \*\*(\w+)\*\*.*?(?=^- \*\*|\Z)", re.M | re.S)
+_WIDTH = 120
+_WEIGHT = "taken by others meanwhile"  # of how busy the machine was, not of us
 
 
 def page_with(page: str, results: list[dict[str, Any]]) -> str:
-    """The page with a row for each result, by name; rows of other tests stay."""
+    """The page with an entry for each result, by name; entries of other tests stay."""
     before, begin, rest = page.partition(_BEGIN)
     marker, _, rest = rest.partition("\n")
     told, end, after = rest.partition(_END)
     if not begin or not end:
         raise ValueError(f"the page has no {_BEGIN} … {_END}")
-    rows = {row.split("|")[1].strip(): row for row in told.splitlines() if row.startswith("| ")}
-    rows = {name: row for name, row in rows.items() if name not in ("test", "---")}
-    rows |= {result["test"]: _row(result) for result in results}
-    table = "\n".join([_HEAD, *(rows[name] for name in sorted(rows, key=_order))]) if rows else ""
-    return f"{before}{begin}{marker}\n{table}\n{end}{after}" if table else page
+    entries = {found[1]: found[0].strip() for found in _ENTRY.finditer(told.strip())}
+    entries |= {result["test"]: _entry(result) for result in results}
+    text = "\n".join(entries[name] for name in sorted(entries, key=_order))
+    return f"{before}{begin}{marker}\n{text}\n{end}{after}" if entries else page
 
 
-def _row(result: dict[str, Any]) -> str:
+def _entry(result: dict[str, Any]) -> str:
     figures = "; ".join(
-        f"{name}: {_shown(value)}" for name, value in result["figures"].items() if _small(value)
+        f"{name}: {_shown(value)}"
+        for name, value in result["figures"].items()
+        if _small(value) and not name.startswith(_WEIGHT)
     )
     verdict = "passed" if result["passed"] else "**failed**"
-    form = f"{result['form']}, {result['seed']}"
-    return f"| {result['test']} | {form} | {figures} | {result['seconds']:.0f} | {verdict} |"
+    form = f"{result['form']} form, seed {result['seed']}"
+    text = f"- **{result['test']}**, {form}, {result['seconds']:.0f} s, {verdict}. {figures}."
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False)
 
 
 def _small(value: Any) -> bool:
@@ -50,7 +56,7 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
     if isinstance(value, list):
         return ", ".join(_shown(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "/")
+    return f"{value:.3g}" if isinstance(value, float) and value < 1_000 else f"{value}"
 
 
 def _order(name: str) -> tuple[int, str]:

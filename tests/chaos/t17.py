@@ -32,6 +32,7 @@ async def _test(report: Report) -> None:
             base = await _cold(made, count, "alone")
             hot = [{"name": f"h{n}", "seat": "hot"} for n in range(count)]
             await Feed(made.app, Chain, hot, per_second=1e6).run()
+            await _all_queue(made, count)
             mixed = await _cold(made, count, "beside")
             lines = await _connections(made)
             report.figure("cold sagas per second, alone", base)
@@ -64,6 +65,21 @@ async def _cold(made: World, count: int, name: str) -> float:
     finally:
         await driver.close()
     return count / max(share.left, 0.001)
+
+
+async def _all_queue(made: World, count: int) -> None:
+    """The convoy stands: each of its sagas has begun and asked for the hot object."""
+    driver = await made.server.session()
+    try:
+        ask = "SELECT count(*) FROM saga WHERE key LIKE 'h%' AND revision > 0"
+        began = time.monotonic()
+        while await driver.fetchval(ask) < count:
+            if time.monotonic() - began > 120:
+                made.report.blame("not all hot sagas stood in the queue in two minutes")
+                break
+            await asyncio.sleep(0.05)
+    finally:
+        await driver.close()
 
 
 async def _connections(made: World) -> int:

@@ -64,10 +64,10 @@ def _result(**more: Any) -> dict[str, Any]:
 def test_figures_of_a_run_are_put_into_the_page_and_others_stay() -> None:
     page = "before\n<!-- figures: begin; so -->\n<!-- figures: end -->\nafter\n"
     first = page_with(page, [_result()])
-    assert "| T6 | short, 7 | lost: 0; rate: 1.5 | 61 | passed |\n<!-- figures: end -->\nafter\n" in first
+    entry = "- **T6**, short form, seed 7, 61 s, passed. lost: 0; rate: 1.5."
+    assert f"{entry}\n<!-- figures: end -->\nafter\n" in first
     second = page_with(first, [_result(test="T31", passed=False), _result(test="stores")])
-    names = [line.split("|")[1].strip() for line in second.splitlines() if line.startswith("| ")]
-    assert names == ["test", "---", "T6", "T31", "stores"]
+    assert re.findall(r"^- \*\*(\w+)", second, flags=re.M) == ["T6", "T31", "stores"]
     assert "**failed**" in second
     assert page_with(second, []) == second
     with pytest.raises(ValueError, match="figures: begin"):

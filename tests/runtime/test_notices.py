@@ -95,7 +95,7 @@ async def test_listeners_that_always_fail_for_some_keep_nobody_else_waiting(hous
 async def test_a_listener_that_never_returns_does_not_keep_a_worker_from_ending(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sagacity.runtime.ending.AT_THE_END", 0.05)
+    monkeypatch.setattr("sagacity.runtime.ending.AT_THE_END", 2.0)  # as long as a farewell may take here
     app = await house.open(Fill)
     called = asyncio.Event()
 

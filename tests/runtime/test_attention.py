@@ -2,18 +2,20 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from sagacity import Refused
 from sagacity.decide.attention import Limits
-from sagacity.errors import Unavailable
+from sagacity.errors import StalePlan, Unavailable
 from sagacity.model.canonical import canonical
 from sagacity.model.operating import Action, Actor, AttentionGroup, Role, Verb
 from sagacity.model.record import Status, WaitsFor
 from sagacity.orchestrator import Orchestrator
-from sagacity.testing import settled, until
+from sagacity.store.base import Filter
+from sagacity.testing import PATIENCE, settled, until
 from tests.runtime.conftest import House
 from tests.runtime.flows import Ask, Errand, Fill, Slow
 
@@ -114,6 +116,50 @@ async def test_a_plan_that_needs_a_second_person_is_a_matter_until_it_is_decided
     assert (group.kind, group.items[0].plan, group.items[0].key) == ("approval", plan.id, "a")
     await app.reject(plan.id, ANA)
     assert await app.attention() == []
+
+
+async def test_a_plan_whose_saga_moved_waits_for_nobody(house: House) -> None:
+    app = await house.open(Ask)
+    await house.work()
+    a, b = [await app.start(Ask, {"name": name}) for name in ("a", "b")]
+    for one in (a, b):
+        await settled(app, one.id)
+    both = await app.plan(Action(verb=Verb.ABANDON, sagas=(a.id, b.id)), ANA)
+    other = await app.plan(Action(verb=Verb.ABANDON, sagas=(b.id,)), ANA)
+    assert {item.plan for group in await app.attention() for item in group.items} == {both.id, other.id}
+    await do(app, Verb.PAUSE, a)
+    [group] = await app.attention()
+    assert [item.plan for item in group.items] == [other.id]
+    with pytest.raises(StalePlan):
+        await app.apply(both.id, ANA, reason="a test's reason", confirm="2", break_glass=True)
+
+
+async def test_plans_that_need_nobody_keep_none_that_does_from_sight(house: House) -> None:
+    app = await house.open(Ask)
+    await house.work()
+    handle = await app.start(Ask, {"name": "a"})
+    await settled(app, handle.id)
+    plan = await app.plan(Action(verb=Verb.ABANDON, sagas=(handle.id,)), ANA, id=UUID(int=1))
+    for _ in range(101):
+        await app.plan(Action(verb=Verb.PAUSE, sagas=(handle.id,)), ANA)
+    [group] = await app.attention()
+    assert [item.plan for item in group.items] == [plan.id]
+
+
+async def test_a_saga_that_was_stuck_and_goes_on_says_no_more_why_it_was(house: House) -> None:
+    app = await house.open(Errand)
+    await house.work()
+    house.town.meets("porter.send", Refused("no van"))
+    house.town.meets("vault.refund", Refused("the vault is closed"))
+    handle = await app.start(Errand, {"name": "a"})
+    stuck = await settled(app, handle.id)
+    assert stuck.reason is not None
+    assert "the vault is closed" in stuck.reason
+    await do(app, Verb.RETRY, handle)
+    outcome = await handle.outcome(timeout=PATIENCE)
+    assert (outcome.status, outcome.reason) == (Status.ROLLED_BACK, "send_it: no van")
+    [told] = await app.list(Filter())
+    assert told.reason == outcome.reason
 
 
 @pytest.mark.postgres

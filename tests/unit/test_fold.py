@@ -272,7 +272,18 @@ def test_a_retry_rearms_a_compensation_that_gave_up() -> None:
     record = told(INTENT, DONE, TURN, gave_up, STUCK, RETRIED)
     effect = record.effects[0]
     assert (effect.status, effect.undo_attempts, effect.undo_since) == (EffectStatus.LANDED, 0, None)
-    assert (record.status, record.reason) == (Status.COMPENSATING, "so")
+    assert record.status is Status.COMPENSATING
+
+
+def test_what_was_stuck_and_goes_on_says_again_why_it_goes_back() -> None:
+    for sent_on in (RETRIED, L.Skipped(step="a", n=1, landed=True, at=NOON), CANCEL):
+        stuck = told(INTENT, DONE, TURN, STUCK)
+        assert (stuck.reason, stuck.goes_back_for) == ("so", TURN.reason)
+        again = fold(stuck, sent_on)
+        assert (again.reason, again.goes_back_for) == (TURN.reason, None)
+    assert told(INTENT, DONE, TURN, RETRIED).reason == TURN.reason
+    left = L.Abandoned(reason="let it be", at=NOON)
+    assert (fold(stuck, left).reason, fold(stuck, left).goes_back_for) == ("let it be", None)
 
 
 def test_a_restart_begins_anew_and_remembers_only_what_keys_need() -> None:
@@ -303,6 +314,7 @@ def test_some_lines_only_tell(line: Callable[[], L.Line]) -> None:
 def test_an_erasure_leaves_nothing_of_what_the_saga_knew() -> None:
     erased = L.Erased(saga=SAGA, seqs=(0,), reason="asked", at=LATER)
     record = told(INTENT, DONE, L.RolledBack(reason="their name", at=NOON), erased)
+    assert fold(told(INTENT, DONE, TURN, STUCK), erased).goes_back_for is None
     assert (record.input, record.results, record.reason) == (NULL, {}, None)
     assert (record.effects[0].result, record.effects[0].key) == (NULL, "key")
     assert (record.status, record.key) == (Status.ROLLED_BACK, "k")

@@ -15,6 +15,7 @@ from sagacity.fold.parts import (
     ended,
     entered,
     rearmed,
+    turned,
     up,
     voided,
     with_effect,
@@ -255,7 +256,8 @@ def _cancel_asked(record: Record, line: L.CancelAsked) -> Changes:
     first = record.cancelling is None or record.restarting
     reason = line.reason if first else record.cancelling
     called_off = record.called_off if line.restart else record.called_off or line.reason
-    return {"cancelling": reason, "restarting": restarting, "called_off": called_off, **up(record)}
+    asked: Changes = {"cancelling": reason, "restarting": restarting, "called_off": called_off}
+    return {**asked, **up(record), **turned(record)}
 
 
 def _compensating(record: Record, line: L.Compensating) -> Changes:
@@ -312,7 +314,10 @@ def _rolled_back(record: Record, line: L.RolledBack) -> Changes:
 
 
 def _stuck(record: Record, line: L.Stuck) -> Changes:
-    return {"status": Status.STUCK, "waits_for": None, "due_at": None, "reason": line.why}
+    changes: Changes = {"status": Status.STUCK, "waits_for": None, "due_at": None, "reason": line.why}
+    if record.backward and record.status is not Status.STUCK:
+        changes["goes_back_for"] = record.reason
+    return changes
 
 
 def _retried(record: Record, line: L.Retried) -> Changes:
@@ -323,8 +328,7 @@ def _retried(record: Record, line: L.Retried) -> Changes:
         for r in record.runs
     )
     effects = tuple(rearmed(e) for e in record.effects)
-    reason = record.reason if record.backward else None
-    changes: Changes = {"runs": runs, "effects": effects, **up(record), "reason": reason}
+    changes: Changes = {"runs": runs, "effects": effects, **up(record), **turned(record)}
     if record.status is Status.STUCK:
         # A step's giving up is taken back; a cancel that somebody asked for still stands.
         still = None if record.pivoted else record.called_off
@@ -351,7 +355,8 @@ def _rehearsed(record: Record, line: L.Rehearsed) -> Changes:
 def _erased(record: Record, line: L.Erased) -> Changes:
     # What is left is what operators and the idempotency of its key need; nothing of what it knew.
     effects = tuple(changed(effect, result=NULL, error=None) for effect in record.effects)
-    return {"input": NULL, "results": {}, "reason": None, "effects": effects, "restores": ()}
+    known: Changes = {"input": NULL, "results": {}, "reason": None, "goes_back_for": None}
+    return {**known, "effects": effects, "restores": ()}
 
 
 def _adopted(record: Record, line: L.Adopted) -> Changes:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sagacity.fold.parts import Changes, awake, ended, entered, rearmed, with_effect
+from sagacity.fold.parts import Changes, awake, ended, entered, rearmed, turned, with_effect
 from sagacity.model import lines as L
 from sagacity.model.canonical import loaded
 from sagacity.model.changed import changed
@@ -49,7 +49,7 @@ def _sent_on(record: Record) -> Changes:
         "status": awake(record),
         "waits_for": None,
         "due_at": None,
-        "reason": record.reason if record.backward else None,
+        **turned(record),
         "cancelling": still,
         "called_off": still,
         "restarting": record.backward and record.restarting,

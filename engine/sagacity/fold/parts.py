@@ -52,6 +52,13 @@ def voided(record: Record, step: str, visit: int, error: str | None) -> tuple[Ef
     return with_effect(record, changed(effect, status=EffectStatus.VOID, error=error))
 
 
+def turned(record: Record) -> Changes:
+    """An operator sent it on: it says no more why it was stuck, but why it goes back, if it does."""
+    if record.status is not Status.STUCK:
+        return {"reason": record.reason if record.backward else None}
+    return {"reason": record.goes_back_for, "goes_back_for": None}
+
+
 def ended(status: Status, reason: str | None) -> Changes:
     """It is over, or at its start again: nothing is held, run or awaited."""
     return {
@@ -61,6 +68,7 @@ def ended(status: Status, reason: str | None) -> Changes:
         "reason": reason,
         "cancelling": None,
         "called_off": None,
+        "goes_back_for": None,
         "locks": (),
         "runs": (),
         "waits": (),

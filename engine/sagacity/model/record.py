@@ -249,6 +249,7 @@ class Record:
         results: step or wait name → canonical JSON of its latest result.
         locked: all of `locks` are granted.
         cancelling: why it is to go back as soon as no effect's outcome is open; None: it is not.
+        goes_back_for: while it is stuck on its way back, why it goes back: `reason` says why it is stuck.
         called_off: why somebody asked for it (it is no step's giving up): a retry keeps that.
         restarting: once it is back it starts anew (a deadlock's victim).
         backward: it is going back (`compensating`, or stuck on the way).
@@ -299,6 +300,7 @@ class Record:
     restarts: int = 0
     interrupted: int = 0
     called_off: str | None = None
+    goes_back_for: str | None = None
     adopter: UUID | None = None
     adopter_step: str | None = None
     released: tuple[Lock, ...] = ()

@@ -178,8 +178,11 @@ def _item(kind: str, matter: Matter) -> AttentionItem:
 
 
 async def _waiting(store: Store, now: datetime) -> list[Plan]:
-    plans = await store.plans(PlanFilter(status=(PlanStatus.OPEN,), limit=_SHOWN * 5))
-    return [plan for plan in plans if plan.tier >= TOP_TIER and plan.expires_at > now and plan.touches]
+    """Plans of which somebody else could still make something."""
+    narrowed = PlanFilter(status=(PlanStatus.OPEN,), tier=TOP_TIER, unexpired_at=now, limit=_SHOWN * 5)
+    plans = [plan for plan in await store.plans(narrowed) if plan.touches]
+    gone = await store.overtaken(plans)
+    return [plan for plan in plans if plan.id not in gone]
 
 
 def _plans(plans: Sequence[Plan], kind: str) -> list[AttentionGroup]:

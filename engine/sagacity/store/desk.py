@@ -89,6 +89,9 @@ class PortableOffice(Ground):
         except plans.NotAsPlanned as stale:
             return stale.moved
 
+    async def overtaken(self, made: Sequence[Plan], /, *, upto: int = 2_000) -> frozenset[UUID]:
+        return await self._read(lambda conn: plans.overtaken(conn, self._scope, made, upto=upto))
+
     async def put_selection(self, selection: Selection) -> None:
         await self._put(lambda conn: plans.put_selection(conn, self._scope, selection))
 

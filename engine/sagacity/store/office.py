@@ -26,12 +26,16 @@ class PlanFilter:
 
     Attributes:
         status: as stored; `open` also gives those that have expired since.
+        tier: only those of this tier or above.
+        unexpired_at: only those whose time has not run out by then.
         glass_open: only those applied without a second person that nobody has acknowledged.
     """
 
     status: tuple[PlanStatus, ...] = ()
     verb: Verb | None = None
     made_by: str | None = None
+    tier: int = 0
+    unexpired_at: datetime | None = None
     glass_open: bool = False
     before: UUID | None = None
     limit: int = 50
@@ -176,6 +180,12 @@ class Office(Protocol):
 
         Raises:
             NotFound: see `put`.
+        """
+
+    async def overtaken(self, plans: Sequence[Plan], /, *, upto: int = 2_000) -> frozenset[UUID]:
+        """Those of these plans that `apply_plan` would refuse, for a saga stands elsewhere by now.
+
+        No more than `upto` sagas are looked up; a plan of which some were not looked up counts as good.
         """
 
     async def put_selection(self, selection: Selection) -> None:

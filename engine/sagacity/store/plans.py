@@ -63,6 +63,10 @@ def plans(conn: Connection, scope: Scope, narrowed: PlanFilter) -> list[Plan]:
         query = query.where(_PLAN.c.verb == narrowed.verb)
     if narrowed.made_by is not None:
         query = query.where(_PLAN.c.made_by == narrowed.made_by)
+    if narrowed.tier:
+        query = query.where(_PLAN.c.tier >= narrowed.tier)
+    if narrowed.unexpired_at is not None:
+        query = query.where(_PLAN.c.expires_at > narrowed.unexpired_at)
     if narrowed.glass_open:
         query = query.where(schema.GLASS_OPEN)
     if narrowed.before is not None:
@@ -114,17 +118,29 @@ class NotAsPlanned(Exception):
 def _moved(conn: Connection, scope: Scope, plan: Plan) -> tuple[Moved, ...]:
     if plan.verb is Verb.PAUSE:
         return ()  # it stops a saga wherever it is by then
-    found: dict[UUID, int] = {}
     items = plan.touches
-    for first in range(0, len(items), _CHUNK):
-        ids = [item.saga for item in items[first : first + _CHUNK]]
-        query = select(_SAGA.c.id, _SAGA.c.seq).where(scope.of(_SAGA), _SAGA.c.id.in_(ids))
-        found |= {row.id: row.seq for row in conn.execute(query)}
+    found = _revisions(conn, scope, [item.saga for item in items])
     return tuple(
         Moved(saga=item.saga, planned=item.revision, revision=found.get(item.saga))
         for item in items
         if found.get(item.saga, 0) != item.revision
     )
+
+
+def _revisions(conn: Connection, scope: Scope, sagas: Sequence[UUID]) -> dict[UUID, int]:
+    found: dict[UUID, int] = {}
+    for first in range(0, len(sagas), _CHUNK):
+        ids = sagas[first : first + _CHUNK]
+        query = select(_SAGA.c.id, _SAGA.c.seq).where(scope.of(_SAGA), _SAGA.c.id.in_(ids))
+        found |= {row.id: row.seq for row in conn.execute(query)}
+    return found
+
+
+def overtaken(conn: Connection, scope: Scope, plans: Sequence[Plan], *, upto: int) -> frozenset[UUID]:
+    """Plans of which a saga moved. A pause is never overtaken: it stops a saga wherever it is by then."""
+    named = [(plan.id, item) for plan in plans if plan.verb is not Verb.PAUSE for item in plan.touches][:upto]
+    now = _revisions(conn, scope, sorted({item.saga for _, item in named}))
+    return frozenset(plan for plan, item in named if now.get(item.saga, 0) != item.revision)
 
 
 def _plan_of(row: Any) -> Plan:

@@ -93,7 +93,7 @@ class Place:
                 async with contender([*command, "--folder", str(folder)], self.folder / "restate.log") as one:
                     yield one
             return
-        if who == "floor":
+        if who.startswith("floor"):
             with self.database() as first, self.database() as second:
                 async with self.program("floor", "--store", first, "--empty", second) as one:
                     yield one

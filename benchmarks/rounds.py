@@ -14,7 +14,7 @@ from benchmarks.place import Place
 
 AT_ONCE = 50
 PEERS = ("dbos", "restate", "dbos-sqlite")
-CONTENDERS = ("ours", "dbos", "restate", "floor", "ours-sqlite", "dbos-sqlite")
+CONTENDERS = ("ours", "dbos", "restate", "floor", "floor-alone", "ours-sqlite", "dbos-sqlite")
 TASKS: Mapping[str, Mapping[str, float]] = {
     "A": {},
     "B": {"at_once": 1},
@@ -68,7 +68,7 @@ def cases_of(who: str, wanted: Sequence[str]) -> list[str]:
     """Which of the wanted cases a contender runs, in order."""
     if who.endswith("-sqlite"):
         return [case for case in ("F", "FB") if case[0] in wanted]
-    mine = {"ours": ("A", "B", "C", "D"), "floor": ("A",)}.get(who, ("A", "B", "C"))
+    mine = {"ours": ("A", "B", "C", "D"), "floor": ("A",), "floor-alone": ("B",)}.get(who, ("A", "B", "C"))
     return [case for case in mine if case in wanted]
 
 
@@ -87,7 +87,8 @@ async def one_round(
             continue
         try:
             async with place.contender(who) as running:
-                await running.do(seconds=length.case if who == "floor" else length.warm, at_once=AT_ONCE)
+                first = task_of(cases[0], length) if who.startswith("floor") else {"seconds": length.warm}
+                await running.do(**({"at_once": AT_ONCE} | first))
                 for case in cases:
                     took = await running.do(**task_of(case, length))
                     yield who, case, took

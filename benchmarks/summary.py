@@ -14,6 +14,8 @@ def summary(found: Found) -> dict[str, float | None]:
     Returns:
         a_vs_dbos, a_vs_restate: our sagas a second by theirs, 50 at once; more is better.
         b_p50_vs_best: our median time of a lone saga by that of the better peer; less is better.
+        b_p50_vs_floor: our median time by that of bare inserts of the same rows, in as many transactions.
+        b_floor_vs_best: that of the bare inserts by that of the better peer.
         c_vs_dbos, c_vs_restate: as A, with one in five rolled back.
         f_vs_dbos_sqlite: as A, both on SQLite.
         a_vs_floor: which share we reach of what bare inserts of the same rows do.
@@ -31,6 +33,8 @@ def summary(found: Found) -> dict[str, float | None]:
         "a_vs_restate": _versus(found, "A", "ours", "restate"),
         "a_vs_floor": _versus(found, "A", "ours", "floor"),
         "b_p50_vs_best": ratio(_of(found, "B", "ours", "p50"), min(theirs, default=None)),
+        "b_p50_vs_floor": ratio(_of(found, "B", "ours", "p50"), _of(found, "B", "floor-alone", "p50")),
+        "b_floor_vs_best": ratio(_of(found, "B", "floor-alone", "p50"), min(theirs, default=None)),
         "c_vs_dbos": _versus(found, "C", "ours", "dbos"),
         "c_vs_restate": _versus(found, "C", "ours", "restate"),
         "f_vs_dbos_sqlite": _versus(found, "F", "ours-sqlite", "dbos-sqlite"),

@@ -31,7 +31,7 @@ def found() -> dict[str, Any]:
         "rounds": 3,
         "cases": {
             "A": {"ours": RUN | {"per_second": 2000.0}, "dbos": RUN, "restate": RUN, "floor": RUN},
-            "B": {"ours": RUN, "dbos": RUN},
+            "B": {"ours": RUN, "dbos": RUN, "floor-alone": RUN | {"p50": 0.005}},
             "F": {"ours-sqlite": {name: RUN[name] for name in RUN if name != "server_cpu"}},
         },
         "E": {"1": RUN, "2": RUN, "4": RUN},
@@ -50,6 +50,9 @@ def test_the_page_tells_figures_machine_versions_and_how_to_repeat_it(found: dic
     assert "Measured on 2026-01-05" in text
     assert "Versions: dbos 3." in text
     assert "| **A** 3-step sagas, 50 at once | Sagacity | 2,000 | 20.0 ms | 40.0 ms | 0.75 |" in text
+    assert "| **B** one at a time | the floor | 500 | 5.0 ms | 40.0 ms | 0.75 |" in text
+    assert "| B: median time, Sagacity to the floor | 4 | |" in text.replace("  ", " ")
+    assert "| B: median time, the floor to the better peer | 0.25 | |" in text.replace("  ", " ")
     assert "| **F** as A, on SQLite | Sagacity | 500 | 20.0 ms | 40.0 ms | 0.50 |" in text
     assert "| A: Sagacity to DBOS | 4 | at least 20 |" in text
     assert "After\n15.5 s another one has moved" in text

@@ -7,7 +7,7 @@ down as true. What they pause they resume, so what lives when the calm comes sti
 from functools import partial
 from typing import Any
 
-from sagacity.decide.acting import ordered
+from sagacity.decide.orders import ordered
 from sagacity.decide.permitting import failing, standing
 from sagacity.model.operating import Verb
 from sagacity.model.record import Phase, Record, Status

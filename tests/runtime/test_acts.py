@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from sagacity import Saga, Stage, State, exclusive, override, step
-from sagacity.decide.acting import ordered
+from sagacity.decide.orders import ordered
 from sagacity.errors import Refused, Unavailable
 from sagacity.ids import new_id
 from sagacity.model.canonical import loaded

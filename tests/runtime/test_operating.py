@@ -284,6 +284,8 @@ async def test_a_saga_that_has_not_begun_takes_a_cancel_and_a_signal_only(house:
     assert pause.items[0].refusal == "it cannot pause before a worker has looked at it"
     with pytest.raises(RefusedAct, match="can do nothing"):
         await app.apply(pause.id, ANA)
+    unnamed = await app.plan(act(Verb.SIGNAL, handle, data={"count": 3}), ANA)
+    assert unnamed.items[0].refusal == "say which signal: `name`"
     cancel = await app.plan(act(Verb.CANCEL, handle), ANA)
     signal = await app.plan(act(Verb.SIGNAL, other, name="answer", data={"count": 3}), ANA)
     await app.apply(cancel.id, ANA, reason="not wanted any more")
@@ -292,6 +294,34 @@ async def test_a_saga_that_has_not_begun_takes_a_cancel_and_a_signal_only(house:
     assert (await handle.outcome(timeout=PATIENCE)).status is Status.ROLLED_BACK
     assert (await other.outcome(timeout=PATIENCE)).status is Status.COMMITTED
     assert [one.state for one in (*await became(app, cancel), *await became(app, signal))] == ["done", "done"]
+
+
+async def test_acts_on_sagas_that_have_not_begun_are_lines_of_their_logs_too(house: House) -> None:
+    """A bulk of them, and a signal that lies there until it is awaited."""
+    app = await house.open(Ask)
+    many = [await app.start(Ask, {"name": f"m{n}"}) for n in range(22)]
+    told = await app.start(Ask, {"name": "told"})
+    bulk = await app.plan(act(Verb.CANCEL, *many), SUE)
+    signal = await app.plan(act(Verb.SIGNAL, told, name="answer", data={"count": 3}), ANA)
+    await app.approve(bulk.id, BOB)
+    await app.apply(bulk.id, SUE, reason="not wanted any more", ticket="OPS-3", confirm="22")
+    await app.apply(signal.id, ANA, reason="he called back")
+    await house.work()
+    assert {one.state for one in (*await became(app, bulk), *await became(app, signal))} == {"done"}
+    assert (await told.outcome(timeout=PATIENCE)).status is Status.COMMITTED
+    for handle in many:
+        assert (await handle.outcome(timeout=PATIENCE)).status is Status.ROLLED_BACK
+    lines = await app.acts(ActsFilter(limit=100))
+    said = {line.saga: loaded(line.data or canonical(None)) for line in lines if line.kind == "act"}
+    assert set(said) == {told.id, *(handle.id for handle in many)}
+    heard = said.pop(told.id)
+    assert (heard["verb"], heard["actor"], heard["plan"]) == ("signal", "oidc:ana", str(signal.id))
+    assert (heard["reason"], heard["args"]) == ("he called back", {"name": "answer", "data": {"count": 3}})
+    assert (heard["before"], heard["after"]) == ("running in lent", "running in heard")
+    for one in said.values():
+        assert (one["verb"], one["actor"], one["approver"]) == ("cancel", "oidc:sue", "oidc:bob")
+        assert (one["plan"], one["ticket"]) == (str(bulk.id), "OPS-3")
+        assert one["reason"] == "not wanted any more"
 
 
 async def test_what_cannot_be_is_shown_and_left_alone(house: House) -> None:

@@ -13,11 +13,11 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from sagacity.decide import backward
-from sagacity.decide.acting import ordered
 from sagacity.decide.begin import ask_locks, begin, start_message
 from sagacity.decide.draft import Draft, Moves, RunStep, Scope
 from sagacity.decide.finish import finish
 from sagacity.decide.forward import advance
+from sagacity.decide.orders import ordered
 from sagacity.decide.outcomes import settle
 from sagacity.definition.saga import Saga
 from sagacity.fold import folded
@@ -138,6 +138,13 @@ class Story:
     def acts(self, verb: str, *, actor: str = "local:ana", **told: Any) -> Message:
         """An operator's act arrives; `told` as for `ordered`."""
         message = replace(self.message("act", name=verb), data=ordered(Verb(verb), **told), actor=actor)
+        self.draft.mail.append(message)
+        return message
+
+    def acts_early(self, signal: str, data: Any, *, actor: str = "local:ana", **told: Any) -> Message:
+        """A signal of a plan's arrives, made before the saga began; `told` as for `ordered`."""
+        payload = ordered(Verb.SIGNAL, revision=0, **told)
+        message = replace(self.message("signal", name=signal, data=data), payload=payload, actor=actor)
         self.draft.mail.append(message)
         return message
 

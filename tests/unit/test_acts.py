@@ -86,6 +86,41 @@ def test_of_two_acts_planned_at_one_revision_only_the_first_is_taken() -> None:
     assert "it moved since the plan" in story.of(L.ActRefused)[0].why
 
 
+def test_an_act_planned_before_it_began_is_taken_while_nothing_of_it_is_done() -> None:
+    story = Story(Flat, Numbered())
+    story.acts("cancel", revision=0, plan=PLAN, reason="not wanted")
+    assert story.advance().rest
+    assert story.kinds == ["started", "locked", "act", "cancel_asked", "compensating", "rolled_back"]
+    assert story.of(L.Act)[0].plan == PLAN
+
+
+def test_an_act_planned_before_it_began_is_refused_once_something_of_it_is_done() -> None:
+    story = running()
+    story.acts("cancel", revision=0, plan=PLAN, reason="not wanted")
+    story.advance()
+    assert "it moved since the plan (it had not begun" in refused(story)
+
+
+def test_a_signal_planned_before_it_began_is_kept_and_when_it_is_heard_the_log_says_by_whom() -> None:
+    story = Story(Waiter, Numbered(n=7))
+    message = story.acts_early("boss", {"approved": True}, plan=PLAN, reason="seen by hand")
+    story.does(kept(1), {"big": True})
+    assert story.draft.mail == [message]
+    story.advance()
+    [act] = story.of(L.Act)
+    assert (act.verb, act.actor, act.plan, act.reason, act.message) == (
+        *("signal", "local:ana", PLAN),
+        *("seen by hand", message.id),
+    )
+    assert loaded(act.args) == {"name": "boss", "data": {"approved": True}}
+    [heard] = story.of(L.Signalled)
+    assert (heard.message, heard.actor) == (None, "local:ana")
+    assert story.kinds.index("signalled") == story.kinds.index("act") + 1
+    unit = story.commit()
+    assert unit is not None
+    assert message.id in unit.consumes
+
+
 @pytest.mark.parametrize(
     ("verb", "data"), [("dance", {}), ("retry", "so"), ("retry", {"args": 3}), ("retry", {"plan": "x"})]
 )

@@ -4,87 +4,18 @@ It is asked once more whether the act is possible, and whether the saga still st
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from sagacity.decide.draft import Draft, refuse
 from sagacity.decide.operating import glass_refusal, preview, refusal
+from sagacity.decide.orders import Order, written
 from sagacity.decide.targets import Answer, answered, forced, heard_now
 from sagacity.decide.waits import take
 from sagacity.model import lines as L
 from sagacity.model.by_hand import left_standing
-from sagacity.model.canonical import Json, canonical, loaded
 from sagacity.model.operating import GLASS, Verb
 from sagacity.model.record import Record
 from sagacity.model.unit import Message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """An act's message, read.
-
-    Attributes:
-        revision: the `seq` at which it was planned; None: any.
-    """
-
-    verb: Verb
-    args: dict[str, Any]
-    plan: UUID | None
-    revision: int | None
-    reason: str | None
-    approver: str | None
-    ticket: str | None
-    break_glass: bool
-    actor: str | None
-    message: UUID
-
-    @classmethod
-    def of(cls, message: Message) -> "Order | str":
-        """What a message of kind `act` asks for; a sentence: it cannot be read."""
-        told = loaded(message.data) or {}
-        try:
-            plan = told.get("plan")
-            return cls(
-                verb=Verb(message.name or ""),
-                args=dict(told.get("args") or {}),
-                plan=UUID(plan) if plan else None,
-                revision=told.get("revision"),
-                reason=told.get("reason"),
-                approver=told.get("approver"),
-                ticket=told.get("ticket"),
-                break_glass=bool(told.get("break_glass")),
-                actor=message.actor,
-                message=message.id,
-            )
-        except (ValueError, TypeError, AttributeError) as error:
-            return f"the act cannot be read: {error}"
-
-
-def ordered(
-    verb: Verb,
-    args: Any = None,
-    *,
-    plan: UUID | None = None,
-    revision: int | None = None,
-    reason: str | None = None,
-    approver: str | None = None,
-    ticket: str | None = None,
-    break_glass: bool = False,
-) -> Json:
-    """The data of a message of kind `act` whose name is `verb`; what `Order.of` reads."""
-    return canonical(
-        {
-            "args": args if args is not None else {},
-            "plan": str(plan) if plan is not None else None,
-            "revision": revision,
-            "reason": reason,
-            "approver": approver,
-            "ticket": ticket,
-            "break_glass": break_glass,
-        }
-    )
 
 
 def act(draft: Draft, message: Message, now: datetime) -> None:
@@ -103,22 +34,7 @@ def taken(draft: Draft, message: Message, now: datetime) -> Order | None:
         return None
     draft.consume(message)
     shown = preview(draft.record, draft.flow, order.verb, order.args)
-    draft.add(
-        L.Act(
-            verb=order.verb.value,
-            actor=order.actor,
-            approver=order.approver,
-            reason=order.reason,
-            plan=order.plan,
-            ticket=order.ticket,
-            break_glass=order.break_glass,
-            before=canonical(shown.before),
-            after=canonical(shown.after),
-            args=canonical(order.args),
-            message=order.message,
-            at=now,
-        )
-    )
+    written(draft, order, before=shown.before, after=shown.after, now=now)
     return order
 
 
@@ -147,9 +63,15 @@ def held_up(message: Message) -> bool:
 
 
 def moved_since(record: Record, revision: int | None) -> str | None:
-    """That it stands elsewhere than where the plan saw it."""
+    """That it stands elsewhere than where the plan saw it.
+
+    Revision 0: it lay in the inbox. Then it stands there for as long as nothing of it is done.
+    """
     if revision is None or revision == record.seq:
         return None
+    if revision == 0:
+        done = record.runs or record.effects or record.results
+        return "it moved since the plan (it had not begun, and now it has)" if done else None
     return f"it moved since the plan (planned at revision {revision}, now {record.seq})"
 
 

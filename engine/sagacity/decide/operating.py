@@ -4,6 +4,7 @@
 """
 
 from sagacity.decide.permitting import allowed, glass_refusal, refusal
-from sagacity.decide.previewing import Preview, preview, stands
+from sagacity.decide.places import stands
+from sagacity.decide.previewing import Preview, preview
 
 __all__ = ["Preview", "allowed", "glass_refusal", "preview", "refusal", "stands"]

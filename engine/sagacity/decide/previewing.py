@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagacity.decide.permitting import standing
+from sagacity.decide.places import going_back, place, stands
 from sagacity.decide.targets import Answer, Move, answered, forced, heard_now
 from sagacity.definition.flow import CANCEL, Flow
 from sagacity.model.by_hand import left_standing
@@ -47,15 +48,6 @@ def preview(record: Record, flow: Flow | None, verb: Verb, args: Args) -> Previe
     return _PREVIEWS[verb](record, flow, args)
 
 
-def stands(record: Record) -> str:
-    """Where a saga stands, in words: `stuck in shipped, paused`."""
-    return _at(record.status.value, record.state, paused=record.paused)
-
-
-def _at(status: str, state: tuple[str, ...], *, paused: bool = False) -> str:
-    return f"{status.replace('_', ' ')} in {' + '.join(state)}" + (", paused" if paused else "")
-
-
 def _on(record: Record) -> str:
     return "compensating" if record.backward else "running"
 
@@ -79,7 +71,7 @@ def _retry(record: Record, flow: Flow | None, args: Args) -> Preview:
         unknown.append("once that is known it goes back: somebody asked to cancel it")
     return Preview(
         before=stands(record),
-        after=_at(_on(record), record.state),
+        after=place(_on(record), record.state),
         effects=tuple(again),
         unknown=(*unknown, "whether it works this time"),
     )
@@ -92,7 +84,7 @@ def _pause(record: Record, flow: Flow | None, args: Args) -> Preview:
     waits = [f"! nothing happens when {wait.name} is due, until it is resumed" for wait in record.waits]
     return Preview(
         before=stands(record),
-        after=_at(record.status.value, record.state, paused=True),
+        after=place(record.status.value, record.state, paused=True),
         effects=(*flying, *waits),
         locks=tuple(f"{lock.object} stays with it" for lock in record.locks),
     )
@@ -104,7 +96,7 @@ def _resume(record: Record, flow: Flow | None, args: Args) -> Preview:
     back = ["+ it goes back: a cancel was noted while it was paused"] if record.cancelling is not None else []
     return Preview(
         before=stands(record),
-        after=_at(record.status.value, record.state),
+        after=place(record.status.value, record.state),
         effects=tuple(back),
         locks=tuple(again),
         unknown=tuple(late),
@@ -118,7 +110,7 @@ def _signal(record: Record, flow: Flow | None, args: Args) -> Preview:
     wait, what = found
     if what.event == CANCEL:
         return _back(record, f"{wait.name} sends it back")
-    return Preview(before=stands(record), after=_at("running", what.state))
+    return Preview(before=stands(record), after=place("running", what.state))
 
 
 def _cancel(record: Record, flow: Flow | None, args: Args) -> Preview:
@@ -130,13 +122,11 @@ def _back(record: Record, why: str) -> Preview:
     effects = [_undoing(effect) for effect in reversed(record.effects) if effect.status not in CLOSED]
     dropped = [f"! {staged.operation} of {staged.object} is never applied" for staged in record.staged]
     unknown = [f"whether {run.step} has happened outside: that is found out first" for run in _open(record)]
-    after = _at("compensating" if effects or record.runs else "rolled_back", record.state)
     if record.paused:
-        after = stands(record)
         unknown.append(f"when it is resumed: {why}, and goes back only then")
     return Preview(
         before=stands(record),
-        after=after,
+        after=going_back(record),
         effects=(*effects, *dropped),
         locks=tuple(f"{lock.object} is freed once it is back" for lock in record.locks),
         unknown=tuple(unknown),
@@ -173,7 +163,7 @@ def _undo_skipped(record: Record, found: Answer) -> Preview:
     left = [e for e in record.effects if e.status not in CLOSED and e is not found.effect]
     return Preview(
         before=stands(record),
-        after=_at("compensating" if left else "rolled_back", record.state, paused=record.paused),
+        after=place("compensating" if left else "rolled_back", record.state, paused=record.paused),
         effects=(said, *(_undoing(effect) for effect in reversed(left))),
         locks=tuple(f"{lock.object} is freed once it is back" for lock in record.locks),
         unknown=("whether what you say is so",),
@@ -196,7 +186,7 @@ def _step_skipped(record: Record, found: Answer) -> Preview:
         turn.append("! the cancel that somebody asked for is dropped: it can only go forward")
     return Preview(
         before=stands(record),
-        after=_at("compensating" if back else "running", found.state, paused=record.paused),
+        after=place("compensating" if back else "running", found.state, paused=record.paused),
         effects=(said, *turn),
         unknown=(
             "whether what you say is so",
@@ -215,7 +205,7 @@ def _force(record: Record, flow: Flow | None, args: Args) -> Preview:
     turn = ["+ the point of no return is behind it then"] if found.pivot and not record.pivoted else []
     return Preview(
         before=stands(record),
-        after=_at("running", found.state, paused=record.paused),
+        after=place("running", found.state, paused=record.paused),
         effects=(*left, *landed, *void, *turn),
         unknown=(_by(found), "whether later steps need results of those that are passed over"),
     )
@@ -236,7 +226,7 @@ def _abandon(record: Record, flow: Flow | None, args: Args) -> Preview:
     dropped = [f"! {staged.operation} of {staged.object} is never applied" for staged in record.staged]
     return Preview(
         before=stands(record),
-        after=_at(Status.ABANDONED.value, record.state),
+        after=place(Status.ABANDONED.value, record.state),
         effects=(*(f"! {_step(record, n)} stays as it is, for ever" for n in there), *dropped),
         locks=tuple(f"{lock.object} is freed" for lock in record.locks),
         unknown=tuple(_left_open(record.effects[n - 1]) for n in unknown),

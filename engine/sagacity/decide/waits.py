@@ -7,6 +7,8 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from sagacity.decide.draft import Draft, refuse
+from sagacity.decide.orders import Order, planned, written
+from sagacity.decide.places import going_back, place, stands
 from sagacity.definition.flow import CANCEL, Await, Flow
 from sagacity.definition.table import Facts, fire
 from sagacity.model import lines as L
@@ -63,8 +65,17 @@ def _arrived(draft: Draft, wait: Wait, message: Message, now: datetime) -> bool:
     if isinstance(found, str):
         refuse(draft, message, found, now)
         return False
+    order = Order.of(message) if planned(message) else None
+    if isinstance(order, str):
+        refuse(draft, message, order, now)
+        return False
     draft.consume(message)
-    take(draft, wait, found, message=message.id, actor=message.actor, now=now)
+    if order is not None:
+        record = draft.record
+        after = going_back(record) if found.event == CANCEL else place("running", found.state)
+        written(draft, order, before=stands(record), after=after, now=now)
+    told = message.id if order is None else None
+    take(draft, wait, found, message=told, actor=message.actor, now=now)
     return True
 
 

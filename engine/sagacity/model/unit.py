@@ -30,7 +30,8 @@ class Message:
         name: the signal's name; for a child's end, the parent's step; for an `act`, the verb.
         data: for a start the input; for a signal what it carries; for a cancel or retry its reason; for an
             `act` an object of args, plan, revision, reason, approver, ticket, break_glass.
-        payload: only for starts: what the engine needs beside the input (parent, rollback plan).
+        payload: for a start what the engine needs beside the input (parent, rollback plan); for a signal that
+            an operator planned before its saga began, who and why (as an `act`'s data); else null.
     """
 
     id: UUID

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from sagacity.decide.acting import ordered
+from sagacity.decide.orders import ordered
 from sagacity.errors import Conflict, Forbidden, NotFound, PlanClosed, RefusedAct, StalePlan
 from sagacity.ids import derived_id
 from sagacity.model.canonical import canonical, loaded
@@ -27,7 +27,7 @@ from sagacity.model.operating import (
     Role,
     Verb,
 )
-from sagacity.model.unit import Message, MessageKind
+from sagacity.model.unit import Message
 from sagacity.operating import rules
 from sagacity.operating.planning import sentence
 from sagacity.store.base import Store
@@ -234,35 +234,32 @@ async def _told(store: Store, plan: Plan, moved: Iterable[Moved]) -> list[str]:
 
 
 def _message(plan: Plan, item: PlanItem) -> Message:
-    """What the worker is handed. A saga that has not begun takes its mail the plain way."""
-    kind: MessageKind = "act"
-    name: str | None = plan.verb
-    args = loaded(plan.args)
-    data = canonical(
-        {
-            "args": args or {},
-            "plan": plan.id,
-            # A saga at work moves all the time: a pause stops it wherever it is by then.
-            "revision": None if plan.verb is Verb.PAUSE else item.revision,
-            "reason": plan.reason,
-            "approver": plan.approved_by,
-            "ticket": plan.ticket,
-            "break_glass": plan.break_glass,
-        }
+    """What the worker is handed. A signal for a saga that has not begun lies there until it is awaited."""
+    args = loaded(plan.args) or {}
+    early = item.revision == 0 and plan.verb is Verb.SIGNAL
+    order = ordered(
+        plan.verb,
+        None if early else args,
+        plan=plan.id,
+        # A saga at work moves all the time: a pause stops it wherever it is by then.
+        revision=None if plan.verb is Verb.PAUSE else item.revision,
+        reason=plan.reason,
+        approver=plan.approved_by,
+        ticket=plan.ticket,
+        break_glass=plan.break_glass,
     )
-    if item.revision == 0 and plan.verb is Verb.CANCEL:
-        kind, name, data = "cancel", None, canonical(plan.reason)
-    elif item.revision == 0 and plan.verb is Verb.SIGNAL:
-        kind, name, data = "signal", args["name"], canonical(args.get("data"))
-    return Message(
+    act = Message(
         id=message_id(plan.id, item.saga),
-        kind=kind,
+        kind="act",
         saga=item.saga,
-        name=name,
-        data=data,
+        name=plan.verb,
+        data=order,
         actor=plan.applied_by,
         arrived_at=plan.applied_at or plan.made_at,
     )
+    if not early:
+        return act
+    return replace(act, kind="signal", name=args["name"], data=canonical(args.get("data")), payload=order)
 
 
 # --- what came of it ------------------------------------------------------------------------------------
@@ -273,13 +270,10 @@ async def outcomes(store: Store, id: UUID) -> list[ItemOutcome]:
     plan = await plan_of(store, id)
     touched = [item.saga for item in plan.touches] if plan.status is PlanStatus.APPLIED else []
     lines = {str(_said(line).get("message")): line for line in await store.acts_of(touched)}
-    early = {i.saga for i in plan.items if i.revision == 0 and i.refusal is None}
     found = []
     for item in plan.items:
         if item.refusal is not None:
             found.append(ItemOutcome(saga=item.saga, state="refused", detail=item.refusal))
-        elif item.saga in early and plan.status is PlanStatus.APPLIED:
-            found.append(await _early(store, plan, item.saga))
         else:
             found.append(_outcome(item.saga, lines.get(str(message_id(id, item.saga)))))
     return found
@@ -296,16 +290,3 @@ def _outcome(saga: UUID, line: ActLine | None) -> ItemOutcome:
     if line.kind == "act":
         return ItemOutcome(saga=saga, state="done", detail=str(said.get("after") or "") or None)
     return ItemOutcome(saga=saga, state="refused", detail=str(said.get("why") or "") or None)
-
-
-async def _early(store: Store, plan: Plan, saga: UUID) -> ItemOutcome:
-    """For a saga that had not begun: whether its message was consumed, and how."""
-    wanted = str(message_id(plan.id, saga))
-    for line in await store.history(saga):
-        said = {} if line.data is None else orjson.loads(line.data)
-        if said.get("message") == wanted:
-            refused = line.kind == "act_refused"
-            return ItemOutcome(
-                saga=saga, state="refused" if refused else "done", detail=said.get("why") if refused else None
-            )
-    return ItemOutcome(saga=saga, state="pending")

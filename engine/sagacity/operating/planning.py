@@ -78,7 +78,7 @@ async def items_of(
     items = []
     for id in ids:
         if id in pending:
-            items.append(_pending(pending[id], verb))
+            items.append(_pending(pending[id], verb, args))
         elif verb is Verb.ROLLBACK:
             items.append(await _rollback(looking, records[id], args))
         else:
@@ -94,15 +94,18 @@ async def _seen(looking: Looking, records: Mapping[UUID, Record]) -> _Seen:
     return _Seen(records=records, queues=queues, names=await looking.store.statuses(sorted(others)))
 
 
-def _pending(summary: SagaSummary, verb: Verb) -> PlanItem:
+def _pending(summary: SagaSummary, verb: Verb, args: Mapping[str, Any]) -> PlanItem:
     """A saga that lies in the inbox: it has no revision yet."""
     takes = verb in _BEFORE_IT_BEGAN
+    refusal = None if takes else f"it cannot {verb} before a worker has looked at it"
+    if verb is Verb.SIGNAL and not (isinstance(args.get("name"), str) and args["name"]):
+        takes, refusal = False, "say which signal: `name`"
     return PlanItem(
         saga=summary.id,
         definition=summary.definition,
         key=summary.key,
         revision=0,
-        refusal=None if takes else f"it cannot {verb} before a worker has looked at it",
+        refusal=refusal,
         before="pending",
         after="pending; it is handed over when a worker takes it up" if takes else "pending",
     )

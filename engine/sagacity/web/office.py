@@ -209,14 +209,12 @@ async def _plan(sagas: Orchestrator, mine: Seen, id: UUID) -> Plan:
 
 async def _shown(sagas: Orchestrator, mine: Seen, plan: Plan) -> ShownPlan:
     outcomes = await sagas.outcomes(plan.id) if plan.status is PlanStatus.APPLIED else []
-    return await mine.plan(
-        ShownPlan(
-            plan=plan,
-            asked=rules.asked_for(plan.tier),
-            confirmation=rules.confirmation_of(plan),
-            outcomes=tuple(outcomes),
-        ),
-        [item.saga for item in plan.items],
+    shown = await mine.plan(plan)
+    return ShownPlan(
+        plan=shown,
+        asked=rules.asked_for(plan.tier),
+        confirmation=rules.confirmation_of(shown),
+        outcomes=tuple(await mine.outcomes(plan, outcomes)),
     )
 
 
@@ -363,7 +361,7 @@ async def _some(
     found = await sagas.plans(filter_)
     after = str(found[-1].id) if len(found) == filter_.limit else None
     shown = [one for one in found if all(mine.holds(item.definition) for item in one.items)]
-    return [await mine.plan(one, [item.saga for item in one.items]) for one in shown], after
+    return [await mine.plan(one) for one in shown], after
 
 
 async def _operation(sagas: Orchestrator, plan: Plan) -> Operation:

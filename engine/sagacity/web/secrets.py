@@ -11,7 +11,7 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import orjson
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 
 from sagacity.cli import shapes
@@ -53,11 +53,13 @@ def found(hint: Any, value: Any) -> Iterator[Any]:
         marked = any(
             _marked(one.json_schema_extra) for one in get_args(hint)[1:] if isinstance(one, FieldInfo)
         )
-        yield from _leaves(value) if marked else found(get_args(hint)[0], value)
+        yield from leaves_of(value) if marked else found(get_args(hint)[0], value)
     elif isinstance(hint, type) and issubclass(hint, BaseModel):
-        for name, field in hint.model_fields.items() if isinstance(value, dict) else ():
-            inner = value.get(name)
-            yield from _leaves(inner) if _marked(field.json_schema_extra) else found(field.annotation, inner)
+        fields = _fields(hint)
+        for name, inner in value.items() if isinstance(value, dict) else ():
+            field = fields.get(name)
+            marked = field is None or _marked(field.json_schema_extra)
+            yield from leaves_of(inner) if marked or field is None else found(field.annotation, inner)
     else:
         for inner_hint, inner in _inside(hint, value):
             yield from found(inner_hint, inner)
@@ -77,13 +79,14 @@ def _inside(hint: Any, value: Any) -> Iterator[tuple[Any, Any]]:
             yield option, part
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def leaves_of(value: Any) -> Iterator[Any]:
+    """Every single value in it."""
     if isinstance(value, dict):
         for inner in value.values():
-            yield from _leaves(inner)
+            yield from leaves_of(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _leaves(inner)
+            yield from leaves_of(inner)
     elif value is not None:
         yield value
 
@@ -100,7 +103,8 @@ def covered(hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         if not isinstance(value, dict):
             return value
-        return {name: _covered_field(hint.model_fields.get(name), inner) for name, inner in value.items()}
+        fields = _fields(hint)
+        return {name: _covered_field(fields.get(name), inner) for name, inner in value.items()}
     for option in get_args(hint):
         if holds_secrets(option):
             value = _covered_parts(hint, option, value)
@@ -108,9 +112,22 @@ def covered(hint: Any, value: Any) -> Any:
 
 
 def _covered_field(field: FieldInfo | None, value: Any) -> Any:
-    if field is None or value is None:
-        return value
-    return HIDDEN if _marked(field.json_schema_extra) else covered(field.annotation, value)
+    if value is None:
+        return None
+    # What the model does not know stands beside what is secret: it may be that, misspelt.
+    hidden = field is None or _marked(field.json_schema_extra)
+    return HIDDEN if hidden or field is None else covered(field.annotation, value)
+
+
+@cache
+def _fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """Its fields by every name that they may have in JSON."""
+    known = dict(model.model_fields)
+    for field in model.model_fields.values():
+        for alias in (field.alias, field.validation_alias, field.serialization_alias):
+            names = alias.choices if isinstance(alias, AliasChoices) else [alias]
+            known |= {name: field for name in names if isinstance(name, str)}
+    return known
 
 
 def _covered_parts(hint: Any, option: Any, value: Any) -> Any:
@@ -123,16 +140,20 @@ def _covered_parts(hint: Any, option: Any, value: Any) -> Any:
 
 
 class Mask:
-    """What to hide of one saga."""
+    """What to hide of one saga.
+
+    Attributes:
+        texts: it, the longest first.
+    """
 
     def __init__(self, values: Iterable[Any]) -> None:
         texts = {value if isinstance(value, str) else orjson.dumps(value).decode() for value in values}
         # The longest first, so that no part of one stays behind for a shorter one in it.
-        self._texts = sorted((text for text in texts if len(text) >= _SHORTEST), key=len, reverse=True)
+        self.texts = sorted((text for text in texts if len(text) >= _SHORTEST), key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """`text` without what is secret."""
-        for secret in self._texts:
+        for secret in self.texts:
             text = text.replace(secret, HIDDEN)
         return text
 
@@ -144,17 +165,17 @@ class Mask:
             return {self.text(name): self.value(inner) for name, inner in value.items()}
         if isinstance(value, list):
             return [self.value(inner) for inner in value]
-        if value is not None and not isinstance(value, bool) and str(value) in self._texts:
+        if value is not None and not isinstance(value, bool) and str(value) in self.texts:
             return HIDDEN
         return value
 
     def json(self, text: JsonText) -> JsonText:
         """Stored JSON without what is secret."""
-        return written(self.value(orjson.loads(text))) if self._texts else text
+        return written(self.value(orjson.loads(text))) if self.texts else text
 
     def view(self, view: _V) -> _V:
         """A view without what is secret: every text and every stored JSON in it, at any depth."""
-        shown: _V = self._part(view, None) if self._texts else view
+        shown: _V = self._part(view, None) if self.texts else view
         return shown
 
     def _part(self, part: Any, hint: Any) -> Any:

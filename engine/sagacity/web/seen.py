@@ -6,7 +6,7 @@ it gives the same answer as what there is not.
 
 import builtins
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from heapq import merge
@@ -21,7 +21,7 @@ from sagacity.definition.flow import Flow
 from sagacity.dry.report import Report
 from sagacity.errors import Forbidden, NotFound
 from sagacity.model.canonical import NULL, Json
-from sagacity.model.operating import ActLine, Actor, AttentionGroup, Role
+from sagacity.model.operating import ActLine, Actor, AttentionGroup, ItemOutcome, Plan, Role
 from sagacity.model.record import Status
 from sagacity.model.views import (
     HistoryLine,
@@ -36,11 +36,14 @@ from sagacity.model.views import (
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Filter, SagaRow
 from sagacity.telemetry import tell
-from sagacity.web import secrets
+from sagacity.web import given, secrets
 from sagacity.web.guard.caller import current_actor
 from sagacity.web.secrets import HIDDEN, NOTHING, Mask
 
 _V = TypeVar("_V")
+_LIST = 500
+_PLACES = {"started": "input", "completed": "result", "signalled": "data", "act": "args", "undone": "result"}
+"""Where in a line of the log stands what people and programs gave."""
 _WRITERS = 20
 """Sagas whose secrets are looked for in the state of an object: those that changed it last."""
 
@@ -184,6 +187,9 @@ class Seen:
 
     async def lines(self, saga: UUID, lines: builtins.list[HistoryLine]) -> builtins.list[HistoryLine]:
         """Lines of its story."""
+        if self._reveal:
+            return lines
+        lines = [self._applied(line) if line.kind == "applied" else line for line in lines]
         flow = self._flow(await self._definition(saga))
         if not self._hides(flow):
             return lines
@@ -197,8 +203,30 @@ class Seen:
 
     # --- what operators see -------------------------------------------------------------------------
 
-    async def plan(self, view: _V, sagas: Sequence[UUID]) -> _V:
-        """Something about a plan that names these sagas, without their secrets."""
+    async def plan(self, plan: Plan) -> Plan:
+        """A plan without the secrets of the sagas that it names, and of what it is given for them."""
+        if self._reveal or not self._any_secret():
+            return plan
+        flows = self._flows(item.definition for item in plan.items)
+        args = orjson.loads(plan.args)
+        told = tuple(given.values(flows, plan.verb, args))
+        masks = await self._masks_of((item.saga, item.definition) for item in plan.items)
+        items = tuple(masks[item.saga].view(item) for item in plan.items)
+        bare = replace(plan, args=secrets.written(given.shown(flows, plan.verb, args)), items=())
+        few = [text for item in plan.items[:_WRITERS] for text in masks[item.saga].texts]
+        return replace(Mask((*few, *told)).view(bare), items=tuple(map(Mask(told).view, items)))
+
+    async def outcomes(self, plan: Plan, found: Sequence[ItemOutcome]) -> builtins.list[ItemOutcome]:
+        """What became of the items of `plan`, which is as stored."""
+        if self._reveal or not self._any_secret():
+            return builtins.list(found)
+        known = {item.saga: item.definition for item in plan.items}
+        told = Mask(given.values(self._flows(known.values()), plan.verb, orjson.loads(plan.args)))
+        masks = await self._masks_of((one.saga, known.get(one.saga)) for one in found if one.detail)
+        return [told.view(masks[one.saga].view(one)) if one.detail else one for one in found]
+
+    async def _about(self, view: _V, sagas: Sequence[UUID]) -> _V:
+        """Something about these sagas, without their secrets."""
         if self._reveal or not self._any_secret():
             return view
         values: list[Any] = []
@@ -221,13 +249,16 @@ class Seen:
                     count=group.count if whole else count,
                     exact=group.exact and whole,
                 )
-                found.append(await self.plan(mine, about))
+                found.append(await self._about(mine, about))
         return found
 
     async def acts(self, lines: Sequence[ActLine]) -> builtins.list[ActLine]:
         """Lines of the audit about sagas that exist for the caller."""
-        mine = await self.visible([one.saga for one in lines])
-        return [(await self._mask(one.saga)).view(one) for one in lines if one.saga in mine]
+        known = await self._sagas.statuses(list({one.saga for one in lines}))
+        told = {id: one.definition for id, one in known.items() if self.holds(one.definition)}
+        mine = [one for one in lines if one.saga in told or self._actor.definitions is None]
+        masks = await self._masks_of((one.saga, told.get(one.saga)) for one in mine)
+        return [masks[one.saga].view(self._act(one, told.get(one.saga))) for one in mine]
 
     # --- objects and locks ----------------------------------------------------------------------------
 
@@ -328,15 +359,59 @@ class Seen:
 
     def _line(self, flow: Flow | None, line: HistoryLine) -> Json | None:
         """A line's data, with what users stored in it covered."""
-        place = {"started": "input", "completed": "result", "signalled": "data"}.get(line.kind)
+        place = _PLACES.get(line.kind)
         if line.data is None or place is None:
             return line.data
         data = orjson.loads(line.data)
-        if place not in data:
+        if data.get(place) is None:
             return line.data
-        name = None if place == "input" else str(data.get("step") or data.get("wait"))
-        data[place] = orjson.loads(self._covered(flow, name, secrets.written(data[place])))
+        if line.kind == "act":
+            data[place] = given.shown([flow], str(data.get("verb")), data[place])
+        elif line.kind == "undone":
+            data[place] = given.undone(flow, str(data.get("step")), data[place])
+        else:
+            name = None if place == "input" else str(data.get("step") or data.get("wait"))
+            data[place] = orjson.loads(self._covered(flow, name, secrets.written(data[place])))
         return secrets.written(data)
+
+    def _applied(self, line: HistoryLine) -> HistoryLine:
+        """What a participant was and became: what was there before may be another saga's secret."""
+        if line.data is None or line.object is None:
+            return line
+        data = orjson.loads(line.data)
+        for name in ("before", "after"):
+            state = self._state(line.object, secrets.written(data.get(name)), NOTHING)
+            data[name] = orjson.loads(state or NULL)
+        return replace(line, data=secrets.written(data))
+
+    def _act(self, line: ActLine, definition: str | None) -> ActLine:
+        """A line of the audit, with what somebody gave covered."""
+        flow = self._flow(definition)
+        if line.kind != "act" or line.data is None or not self._hides(flow):
+            return line
+        data = orjson.loads(line.data)
+        args = given.shown([flow], str(data.get("verb")), data.get("args"))
+        return replace(line, data=secrets.written(data | {"args": args}))
+
+    def _flows(self, definitions: Iterable[str | None]) -> builtins.list[Flow | None]:
+        return [self._flow(one) for one in sorted({one or "" for one in definitions})]
+
+    async def _masks_of(self, sagas: Iterable[tuple[UUID, str | None]]) -> dict[UUID, Mask]:
+        """What is secret of each of them, read in lists."""
+        wanted = dict(sagas)
+        flows = {id: self._flow(definition) for id, definition in wanted.items()}
+        asked = [id for id, flow in flows.items() if flow is not None and secrets.any_secret(flow)]
+        masks = dict.fromkeys(wanted, NOTHING)
+        for first in range(0, 0 if self._reveal else len(asked), _LIST):
+            part = asked[first : first + _LIST]
+            rows = await self._sagas.store.sagas_by_id(part)
+            for id in part:
+                flow, row = flows[id], rows.get(id)
+                if row is not None and flow is not None:
+                    masks[id] = Mask(secrets.secrets_of(flow, row.record.input, row.record.results))
+                elif len(asked) <= _WRITERS:  # of many that have not begun nothing is said but that
+                    masks[id] = await self._mask(id, wanted[id])
+        return masks
 
     async def _mask(self, saga: UUID, definition: str | None = None) -> Mask:
         """What is secret of a saga, wherever it turns up."""

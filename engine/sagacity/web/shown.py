@@ -67,7 +67,7 @@ class _Shown:
         found, mine = await self._sagas.plan_of(plan), self._mine
         if not all(mine.holds(item.definition) for item in found.items):
             raise NotFound(f"no plan {plan}")
-        return await mine.plan(found, [item.saga for item in found.items])
+        return await mine.plan(found)
 
     async def plans(self, narrowed: Any = None) -> list[Plan]:
         """See `Operating.plans`."""
@@ -77,13 +77,14 @@ class _Shown:
             for one in await self._sagas.plans(narrowed)
             if all(mine.holds(item.definition) for item in one.items)
         ]
-        return [await mine.plan(one, [item.saga for item in one.items]) for one in found]
+        return [await mine.plan(one) for one in found]
 
     async def outcomes(self, plan: UUID) -> list[ItemOutcome]:
         """See `Operating.outcomes`."""
-        found = await self._sagas.outcomes(plan)
-        visible = await self._mine.visible([one.saga for one in found])
-        return [one for one in found if one.saga in visible]
+        found, mine = await self._sagas.plan_of(plan), self._mine
+        if not all(mine.holds(item.definition) for item in found.items):
+            raise NotFound(f"no plan {plan}")
+        return await mine.outcomes(found, await self._sagas.outcomes(plan))
 
     async def selection(self, selection: UUID) -> Selection:
         """See `Operating.selection`."""

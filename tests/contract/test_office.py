@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sagacity.errors import NotFound, StoreError
 from sagacity.ids import derived_id, new_id
-from sagacity.model.canonical import NULL, JsonText
+from sagacity.model.canonical import NULL, JsonText, canonical
 from sagacity.model.operating import Plan, PlanItem, PlanStatus, Role, Selection, Token, Verb
 from sagacity.model.record import Held, Record
 from sagacity.model.unit import Message
+from sagacity.store import plans as stored
 from sagacity.store import schema
 from sagacity.store.base import Store
-from sagacity.store.office import ActsFilter, Moved, PlanFilter
+from sagacity.store.office import ActsFilter, Moved, PlanFilter, TokenFilter
 from tests.contract.builders import NOON, Bench, HandClock, asleep, following, lock, record
 
 MINUTES = timedelta(minutes=15)
@@ -68,6 +69,10 @@ def message(plan: Plan, saga: UUID) -> Message:
 # --- plans ------------------------------------------------------------------------------------------
 
 
+async def listed(store: Store, **narrowed: Any) -> list[Plan]:
+    return list((await store.plans(PlanFilter(**narrowed))).plans)
+
+
 async def test_a_plan_reads_back_as_it_was_stored(store: Store) -> None:
     plan = planned(
         item(new_id()), item(new_id(), refusal="committed already"), selection=new_id(), newcomers=3
@@ -88,14 +93,48 @@ async def test_plans_are_listed_newest_first_and_narrowed(store: Store) -> None:
     await store.move_plan(replace(plans[2], status=PlanStatus.REJECTED), expect=[PlanStatus.OPEN])
 
     async def found(**narrowed: Any) -> list[int]:
-        return [plans.index(p) for p in await store.plans(PlanFilter(**narrowed)) if p in plans]
+        return [plans.index(p) for p in await listed(store, **narrowed) if p in plans]
 
-    ids = [plan.id for plan in await store.plans(PlanFilter())]
+    ids = [plan.id for plan in await listed(store)]
     assert ids == [plan.id for plan in reversed(plans)]
     assert await found(status=(PlanStatus.OPEN,)) == [1, 0]
     assert await found(verb=Verb.SKIP) == [1]
     assert await found(made_by="local:bob") == [1]
-    assert [p.id for p in await store.plans(PlanFilter(before=ids[0], limit=2))] == ids[1:3]
+    assert [p.id for p in await listed(store, before=ids[0], limit=2)] == ids[1:3]
+
+
+async def test_a_page_of_plans_says_where_the_next_begins_and_the_last_says_that_it_is(store: Store) -> None:
+    plans = [planned() for _ in range(4)]
+    for plan in plans:
+        await store.put_plan(plan)
+    ids = [plan.id for plan in reversed(plans)]
+    first = await store.plans(PlanFilter(limit=2))
+    assert ([plan.id for plan in first.plans], first.next) == (ids[:2], ids[1])
+    rest = await store.plans(PlanFilter(before=first.next, limit=2))
+    assert ([plan.id for plan in rest.plans], rest.next) == (ids[2:], None)
+    assert (await store.plans(PlanFilter(before=ids[-1]))).plans == ()
+
+
+async def test_a_page_of_large_plans_ends_early_and_none_is_left_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whatever is asked for, there is a most."""
+    plans = [planned(*(item(new_id()) for _ in range(n))) for n in (1, 30, 1, 1, 40)]
+    for plan in plans:
+        await store.put_plan(plan)
+    one = len(canonical(plans[0].items))
+    monkeypatch.setattr(stored, "ITEMS_UPTO", 3 * one)
+    pages: list[list[int]] = []
+    before = None
+    while True:
+        page = await store.plans(PlanFilter(before=before))
+        pages.append([plans.index(plan) for plan in page.plans])
+        before = page.next
+        if before is None:
+            break
+    assert pages == [[4], [3, 2], [1], [0]]
+    monkeypatch.setattr(stored, "MOST_PLANS", 1)
+    assert len((await store.plans(PlanFilter(limit=1_000_000))).plans) == 1
 
 
 async def test_only_one_of_two_who_apply_at_once_has_the_plan(store: Store, other: Store) -> None:
@@ -168,10 +207,10 @@ async def test_broken_glass_is_listed_until_somebody_acknowledges_it(store: Stor
     await store.put_plan(plan)
     broken = replace(applied(plan), break_glass=True)
     await store.move_plan(broken, expect=[PlanStatus.OPEN])
-    assert await store.plans(PlanFilter(glass_open=True)) == [broken]
+    assert await listed(store, glass_open=True) == [broken]
     seen = replace(broken, acknowledged_by="oidc:bob")
     assert await store.move_plan(seen, expect=[PlanStatus.APPLIED], unexpired=False)
-    assert await store.plans(PlanFilter(glass_open=True)) == []
+    assert await listed(store, glass_open=True) == []
 
 
 # --- selections and tokens --------------------------------------------------------------------------
@@ -216,9 +255,24 @@ async def test_a_token_is_found_by_its_hash_and_nothing_else(store: Store) -> No
     assert await store.token_by_hash(narrow.hash) == narrow
     assert await store.token_by_hash("other") is None
     assert await store.beside("dry").token_by_hash(wide.hash) is None
-    assert await store.tokens() == [narrow, wide]
+    assert await store.tokens(TokenFilter()) == [narrow, wide]
     with pytest.raises(StoreError):
         await store.put_token(token(hash=wide.hash))
+
+
+async def test_tokens_are_listed_in_pages_and_found_by_name_and_id(store: Store) -> None:
+    held = [token(name="a"), token(name="b"), token(name="a", revoked_at=NOON), token(name="c")]
+    for one in held:
+        await store.put_token(one)
+
+    async def found(**narrowed: Any) -> list[int]:
+        return [held.index(one) for one in await store.tokens(TokenFilter(**narrowed))]
+
+    assert await found(limit=2) == [3, 2]
+    assert await found(before=held[2].id, limit=2) == [1, 0]
+    assert await found(name="a") == [2, 0]
+    assert await found(id=held[1].id) == [1]
+    assert await found(name="d") == []
 
 
 async def test_a_token_is_revoked_once_and_says_when(store: Store, clock: HandClock) -> None:

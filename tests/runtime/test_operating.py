@@ -268,7 +268,9 @@ async def test_a_plan_expires_by_the_stores_clock(house: House) -> None:
     assert (await app.plan_of(plan.id)).status is PlanStatus.OPEN
     clock.pass_by(timedelta(seconds=1))
     assert (await app.plan_of(plan.id)).status is PlanStatus.EXPIRED
-    assert [one.status for one in await app.plans(PlanFilter(verb=Verb.CANCEL))] == [PlanStatus.EXPIRED]
+    assert [one.status for one in (await app.plans(PlanFilter(verb=Verb.CANCEL))).plans] == [
+        PlanStatus.EXPIRED
+    ]
     with pytest.raises(PlanClosed, match="expired at"):
         await app.apply(plan.id, ANA, reason="a minute late")
     assert [m.kind for m in await app.store.messages(handle.id)] == ["start"]

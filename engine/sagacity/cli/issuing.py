@@ -69,11 +69,16 @@ def _role(name: str) -> "Role":
 
 async def list_(call: Call) -> None:
     """List the tokens: who has which roles, and until when. The secrets are not known here."""
-    from sagacity.web.guard.tokens import viewed
+    from sagacity.store.office import TokenFilter
+    from sagacity.web.guard.tokens import TokenView, viewed
 
+    found: list[TokenView] = []
     async with call.orchestrator() as sagas:
         now = await sagas.store.now()
-        found = [viewed(token, now) for token in await sagas.store.tokens()]
+        page = await sagas.store.tokens(TokenFilter())
+        while page:
+            found += [viewed(token, now) for token in page]
+            page = await sagas.store.tokens(TokenFilter(before=page[-1].id))
     columns = [
         Column(title="NAME", text=lambda one: one.name),
         Column(title="ROLES", text=lambda one: ", ".join(one.roles)),

@@ -164,8 +164,14 @@ async def ops(
             plan_id = id_of(id_, what="plan")
             made = await sagas.plan_of(plan_id)
             return _items(call, made, await sagas.outcomes(plan_id))
-        plans = await sagas.plans(PlanFilter(status=(PlanStatus.APPLIED,), limit=limit))
-        rows = [await _operation(sagas, made) for made in plans]
+        rows: list[dict[str, Any]] = []
+        before = None
+        while left := limit - len(rows):
+            page = await sagas.plans(PlanFilter(status=(PlanStatus.APPLIED,), before=before, limit=left))
+            rows += [await _operation(sagas, made) for made in page.plans]
+            before = page.next
+            if before is None:
+                break
     columns = [
         Column(title="PLAN", text=lambda row: str(row["plan"])),
         Column(title="VERB", text=lambda row: row["verb"]),

@@ -265,9 +265,10 @@ def _message(plan: Plan, item: PlanItem) -> Message:
 # --- what came of it ------------------------------------------------------------------------------------
 
 
-async def outcomes(store: Store, id: UUID) -> list[ItemOutcome]:
+async def outcomes(store: Store, id: UUID, *, first: int | None = None) -> list[ItemOutcome]:
     """See the facade."""
     plan = await plan_of(store, id)
+    plan = plan if first is None else replace(plan, items=plan.items[:first])
     touched = [item.saga for item in plan.touches] if plan.status is PlanStatus.APPLIED else []
     lines = {str(_said(line).get("message")): line for line in await store.acts_of(touched)}
     found = []

@@ -5,7 +5,7 @@ makes a count "at least", never wrong.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -73,7 +73,7 @@ async def attention(store: Store, limits: Limits) -> list[AttentionGroup]:
     now = await store.now()
     groups = _grouped(_sagas(found, limits, now), cut=_cut(found, limits.rows))
     groups += _plans(await _waiting(store, now), "approval")
-    groups += _plans(await store.plans(PlanFilter(glass_open=True, limit=_SHOWN * 5)), "break_glass")
+    groups += _plans(await _some(store, PlanFilter(glass_open=True)), "break_glass")
     groups += await _locks(store, found, limits, now)
     return sorted(groups, key=lambda group: (_ORDER[group.kind], group.first_seen))
 
@@ -179,10 +179,23 @@ def _item(kind: str, matter: Matter) -> AttentionItem:
 
 async def _waiting(store: Store, now: datetime) -> list[Plan]:
     """Plans of which somebody else could still make something."""
-    narrowed = PlanFilter(status=(PlanStatus.OPEN,), tier=TOP_TIER, unexpired_at=now, limit=_SHOWN * 5)
-    plans = [plan for plan in await store.plans(narrowed) if plan.touches]
+    narrowed = PlanFilter(status=(PlanStatus.OPEN,), tier=TOP_TIER, unexpired_at=now)
+    plans = [plan for plan in await _some(store, narrowed) if plan.touches]
     gone = await store.overtaken(plans)
     return [plan for plan in plans if plan.id not in gone]
+
+
+async def _some(store: Store, narrowed: PlanFilter) -> list[Plan]:
+    """The newest, a hundred at most: large ones come on several pages."""
+    found: list[Plan] = []
+    before: UUID | None = None
+    while left := _SHOWN * 5 - len(found):
+        page = await store.plans(replace(narrowed, before=before, limit=left))
+        found += page.plans
+        before = page.next
+        if before is None:
+            break
+    return found
 
 
 def _plans(plans: Sequence[Plan], kind: str) -> list[AttentionGroup]:

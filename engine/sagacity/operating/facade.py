@@ -4,6 +4,7 @@ Making a plan changes no saga; applying one is the only way in which a person ch
 """
 
 import builtins
+from dataclasses import replace
 from uuid import UUID
 
 from sagacity.clock import Clock
@@ -32,7 +33,7 @@ from sagacity.operating import applying, language, rules
 from sagacity.operating.attention import Limits, attention
 from sagacity.operating.chain import waits_for
 from sagacity.operating.planning import args_of, items_of
-from sagacity.store.office import ActsFilter, LockBoard, PlanFilter, Term
+from sagacity.store.office import ActsFilter, LockBoard, PlanFilter, PlanPage, Term
 
 
 class Operating(Looking):
@@ -101,10 +102,11 @@ class Operating(Looking):
         """
         return await applying.plan_of(self.store, plan)
 
-    async def plans(self, narrowed: PlanFilter | None = None) -> builtins.list[Plan]:
-        """Plans, newest first."""
+    async def plans(self, narrowed: PlanFilter | None = None) -> PlanPage:
+        """A page of plans, newest first; what its `next` names is the next page's `before`."""
         now = await self.store.now()
-        return [applying.seen_at(p, now) for p in await self.store.plans(narrowed or PlanFilter())]
+        found = await self.store.plans(narrowed or PlanFilter())
+        return replace(found, plans=tuple(applying.seen_at(plan, now) for plan in found.plans))
 
     # --- decide -----------------------------------------------------------------------------------
 
@@ -248,13 +250,13 @@ class Operating(Looking):
             terms = (*terms, Term(field="definition", values=tuple(sorted(actor.definitions))))
         return await self.store.search(terms, limit=limit, before=before)
 
-    async def outcomes(self, plan: UUID) -> builtins.list[ItemOutcome]:
-        """What became of each item of a plan, read from the log.
+    async def outcomes(self, plan: UUID, *, first: int | None = None) -> builtins.list[ItemOutcome]:
+        """What became of each item of a plan, or of so many of its `first`, read from the log.
 
         Raises:
             NotFound: no such plan.
         """
-        return await applying.outcomes(self.store, plan)
+        return await applying.outcomes(self.store, plan, first=first)
 
     async def acts(self, narrowed: ActsFilter | None = None) -> builtins.list[ActLine]:
         """What operators did and were refused, newest first, from the log."""

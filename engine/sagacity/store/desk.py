@@ -18,7 +18,16 @@ from sagacity.store import finding, plans, tokens
 from sagacity.store import matters as looked
 from sagacity.store.base import SagaRow
 from sagacity.store.claims import Now
-from sagacity.store.office import ActsFilter, LockBoard, Matters, Moved, PlanFilter, Term
+from sagacity.store.office import (
+    ActsFilter,
+    LockBoard,
+    Matters,
+    Moved,
+    PlanFilter,
+    PlanPage,
+    Term,
+    TokenFilter,
+)
 from sagacity.store.rows import Scope
 
 Answer = TypeVar("Answer")
@@ -67,8 +76,8 @@ class PortableOffice(Ground):
     async def plan(self, plan: UUID) -> Plan | None:
         return await self._read(lambda conn: plans.plan(conn, self._scope, plan))
 
-    async def plans(self, narrowed: PlanFilter) -> list[Plan]:
-        return await self._read(lambda conn: plans.plans(conn, self._scope, narrowed))
+    async def plans(self, narrowed: PlanFilter) -> PlanPage:
+        return await self._snapshot(lambda conn: plans.plans(conn, self._scope, narrowed))
 
     async def move_plan(self, plan: Plan, *, expect: Sequence[PlanStatus], unexpired: bool = True) -> bool:
         def work(conn: Connection) -> bool:
@@ -104,8 +113,8 @@ class PortableOffice(Ground):
     async def token_by_hash(self, hash: str) -> Token | None:
         return await self._read(lambda conn: tokens.by_hash(conn, self._scope, hash))
 
-    async def tokens(self) -> list[Token]:
-        return await self._read(lambda conn: tokens.all_of(conn, self._scope))
+    async def tokens(self, narrowed: TokenFilter) -> list[Token]:
+        return await self._read(lambda conn: tokens.some(conn, self._scope, narrowed))
 
     async def revoke_token(self, token: UUID) -> bool:
         return await self._write(

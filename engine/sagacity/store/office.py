@@ -29,6 +29,7 @@ class PlanFilter:
         tier: only those of this tier or above.
         unexpired_at: only those whose time has not run out by then.
         glass_open: only those applied without a second person that nobody has acknowledged.
+        limit: so many at most, and never more than 500.
     """
 
     status: tuple[PlanStatus, ...] = ()
@@ -42,12 +43,36 @@ class PlanFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPage:
+    """Some plans, newest first. `next`: what the page behind it is `before`; None: there is none."""
+
+    plans: tuple[Plan, ...]
+    next: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFilter:
+    """Which tokens to list; empty fields do not narrow. `before` pages: ids below it, newest first.
+
+    Attributes:
+        name: as issued; several had it, if those before were revoked or are over.
+        limit: so many at most, and never more than 500.
+    """
+
+    name: str | None = None
+    id: UUID | None = None
+    before: UUID | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActsFilter:
     """Which audit lines to read; empty fields do not narrow.
 
     Attributes:
         before: (at, chain, position) of the last line of the page before; newest first.
         since: lines from this instant on.
+        limit: so many at most, and never more than 1,000.
     """
 
     before: tuple[datetime, int, int] | None = None
@@ -159,8 +184,8 @@ class Office(Protocol):
     async def plan(self, plan: UUID) -> Plan | None:
         """A plan as stored. One whose time has run out is still `open` here: compare `expires_at`."""
 
-    async def plans(self, narrowed: PlanFilter) -> list[Plan]:
-        """Newest first."""
+    async def plans(self, narrowed: PlanFilter) -> PlanPage:
+        """A page of them. It ends early, after one plan at least, where their items are over 4 MB of JSON."""
 
     async def move_plan(self, plan: Plan, *, expect: Sequence[PlanStatus], unexpired: bool = True) -> bool:
         """Write what can change of a plan, if it still stands in one of `expect`.
@@ -208,8 +233,8 @@ class Office(Protocol):
     async def token_by_hash(self, hash: str) -> Token | None:
         """The token whose secret has this hash, also a revoked or expired one: the caller looks."""
 
-    async def tokens(self) -> list[Token]:
-        """All tokens, revoked and expired ones too, newest first."""
+    async def tokens(self, narrowed: TokenFilter) -> list[Token]:
+        """A page of them, revoked and expired ones too, newest first; a short one is the last."""
 
     async def revoke_token(self, token: UUID) -> bool:
         """Refuse it from now on. False: there is none, or it was revoked before."""

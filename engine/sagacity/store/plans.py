@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, and_, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, func, insert, literal, select, tuple_, update
 
 from sagacity.model.canonical import canonical
 from sagacity.model.lines import SCHEMA_VERSION
@@ -18,7 +18,7 @@ from sagacity.model.record import Status
 from sagacity.model.unit import Message
 from sagacity.store import inbox, reads, schema
 from sagacity.store.claims import Now
-from sagacity.store.office import ActsFilter, LockBoard, Moved, PlanFilter
+from sagacity.store.office import ActsFilter, LockBoard, Moved, PlanFilter, PlanPage
 from sagacity.store.rows import Scope, Values, asked_objects, lock_views
 
 _LOG = schema.log
@@ -26,6 +26,10 @@ _PLAN = schema.plan
 _SAGA = schema.saga
 _SELECTION = schema.selection
 _CHUNK = 500
+MOST_PLANS, MOST_ACTS = 500, 1_000
+"""Rows of a page, whatever is asked for."""
+ITEMS_UPTO = 4_000_000
+"""Characters of items that one page of plans has; a plan of 10,000 sagas alone has about so many."""
 _ITEMS = TypeAdapter(tuple[PlanItem, ...])
 _IDS = TypeAdapter(tuple[UUID, ...])
 _MOVES = (
@@ -52,9 +56,25 @@ def plan(conn: Connection, scope: Scope, plan: UUID) -> Plan | None:
     return None if row is None else _plan_of(row)
 
 
-def plans(conn: Connection, scope: Scope, narrowed: PlanFilter) -> list[Plan]:
-    """Newest first."""
-    query = select(_PLAN).where(scope.of(_PLAN))
+def plans(conn: Connection, scope: Scope, narrowed: PlanFilter) -> PlanPage:
+    """A page of them: first how long each is, then as many as go together."""
+    limit = min(narrowed.limit, MOST_PLANS)
+    query = _narrowed(select(_PLAN.c.id, func.length(_PLAN.c["items"]).label("size")), scope, narrowed)
+    ids: list[UUID] = []
+    read = 0
+    sizes = conn.execute(query.order_by(_PLAN.c.id.desc()).limit(limit + 1)).all()
+    for row in sizes[:limit]:
+        read += row.size
+        if ids and read > ITEMS_UPTO:
+            break
+        ids.append(row.id)
+    whole = select(_PLAN).where(scope.of(_PLAN), _PLAN.c.id.in_(ids)).order_by(_PLAN.c.id.desc())
+    found = tuple(_plan_of(row) for row in conn.execute(whole)) if ids else ()
+    return PlanPage(plans=found, next=ids[-1] if ids and len(ids) < len(sizes) else None)
+
+
+def _narrowed(query: Select[Any], scope: Scope, narrowed: PlanFilter) -> Select[Any]:
+    query = query.where(scope.of(_PLAN))
     if narrowed.status == (PlanStatus.OPEN,):
         query = query.where(schema.UNDECIDED)
     elif narrowed.status:
@@ -71,7 +91,7 @@ def plans(conn: Connection, scope: Scope, narrowed: PlanFilter) -> list[Plan]:
         query = query.where(schema.GLASS_OPEN)
     if narrowed.before is not None:
         query = query.where(_PLAN.c.id < narrowed.before)
-    return [_plan_of(row) for row in conn.execute(query.order_by(_PLAN.c.id.desc()).limit(narrowed.limit))]
+    return query
 
 
 def move_plan(
@@ -183,7 +203,7 @@ def acts(conn: Connection, scope: Scope, narrowed: ActsFilter) -> list[ActLine]:
         query = query.where(_LOG.c.at <= narrowed.before[0], tuple_(*place) < _bound(narrowed.before))
     if narrowed.since is not None:
         query = query.where(_LOG.c.at >= narrowed.since)
-    query = query.order_by(*(column.desc() for column in place)).limit(narrowed.limit)
+    query = query.order_by(*(column.desc() for column in place)).limit(min(narrowed.limit, MOST_ACTS))
     return [_act_of(row) for row in conn.execute(query)]
 
 

@@ -11,8 +11,10 @@ from sagacity.model.lines import SCHEMA_VERSION
 from sagacity.model.operating import Role, Token
 from sagacity.store import schema
 from sagacity.store.claims import Now
+from sagacity.store.office import TokenFilter
 from sagacity.store.rows import Scope, Values
 
+_MOST = 500
 _TOKEN = schema.token
 _PLAIN = (
     *("id", "name", "hash", "kind", "made_by", "made_at", "expires_at"),
@@ -34,9 +36,16 @@ def by_hash(conn: Connection, scope: Scope, hash: str) -> Token | None:
     return None if row is None else _token_of(row)
 
 
-def all_of(conn: Connection, scope: Scope) -> list[Token]:
-    """All tokens, newest first."""
-    query = select(_TOKEN).where(scope.of(_TOKEN)).order_by(_TOKEN.c.id.desc())
+def some(conn: Connection, scope: Scope, narrowed: TokenFilter) -> list[Token]:
+    """A page of tokens, newest first."""
+    query = select(_TOKEN).where(scope.of(_TOKEN))
+    if narrowed.name is not None:
+        query = query.where(_TOKEN.c.name == narrowed.name)
+    if narrowed.id is not None:
+        query = query.where(_TOKEN.c.id == narrowed.id)
+    if narrowed.before is not None:
+        query = query.where(_TOKEN.c.id < narrowed.before)
+    query = query.order_by(_TOKEN.c.id.desc()).limit(min(narrowed.limit, _MOST))
     return [_token_of(row) for row in conn.execute(query)]
 
 

@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 
+from sagacity.cli.narrowing import id_of
 from sagacity.model.operating import Role
 from sagacity.orchestrator import Orchestrator
+from sagacity.store.office import TokenFilter
 from sagacity.web import answers
 from sagacity.web.bodies import Body, Name, documented, read
 from sagacity.web.guard import tokens
@@ -42,10 +44,16 @@ def token_routes(sagas: Orchestrator) -> APIRouter:
     router = APIRouter(tags=["let in"])
 
     @router.get("/tokens", summary="List tokens", responses=answers.described_page(tokens.TokenView))
-    async def listed() -> Response:
-        """All that were ever issued; the secrets are not known."""
+    async def listed(
+        cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> Response:
+        """All that were ever issued, newest first; the secrets are not known."""
         now = await sagas.store.now()
-        return answers.many(tokens.viewed(one, now) for one in await sagas.store.tokens())
+        before = id_of(cursor, what="cursor") if cursor is not None else None
+        found = await sagas.store.tokens(TokenFilter(before=before, limit=limit))
+        after = str(found[-1].id) if len(found) == limit else None
+        return answers.many((tokens.viewed(one, now) for one in found), after=after)
 
     @router.post(
         "/tokens",

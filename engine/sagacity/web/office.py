@@ -32,13 +32,15 @@ from sagacity.model.operating import (
 )
 from sagacity.operating import rules
 from sagacity.orchestrator import Orchestrator
-from sagacity.store.office import ActsFilter, PlanFilter
+from sagacity.store.office import ActsFilter, PlanFilter, PlanPage
 from sagacity.web import answers
 from sagacity.web.bodies import Body, Name, Reason, documented, key_of, read
 from sagacity.web.guard.caller import current_actor
 from sagacity.web.seen import Seen, seen
 
 _MOST = 10_000
+COUNTED = 200
+"""Items of a plan that a list looks at to tell how far it is; its own page looks at all."""
 Ref = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -100,7 +102,9 @@ class Operation:
     """A plan in one line, and how far it is.
 
     Attributes:
-        sagas: how many it touches. pending, done, refused: how many of its items stand so.
+        sagas: how many it touches.
+        counted: of how many of its items the next three tell: of the first 200, once it is applied.
+        pending, done, refused: how many of these stand so.
     """
 
     plan: UUID
@@ -113,6 +117,7 @@ class Operation:
     applied_at: datetime | None
     reason: str | None
     sagas: int
+    counted: int
     pending: int
     done: int
     refused: int
@@ -316,8 +321,8 @@ def _lists(router: APIRouter, sagas: Orchestrator) -> None:
         filter_ = PlanFilter(
             status=tuple(status or ()), verb=verb, made_by=made_by, before=_before(cursor), limit=limit
         )
-        found, after = await _some(sagas, seen(request, sagas), filter_)
-        return answers.many(found, after=after)
+        found = await seen(request, sagas).plans(await sagas.plans(filter_))
+        return answers.many(found.plans, after=_next(found))
 
     @router.get(
         "/operations", summary="Plans and how far they are", responses=answers.described_page(Operation)
@@ -325,8 +330,8 @@ def _lists(router: APIRouter, sagas: Orchestrator) -> None:
     async def operations(request: Request, *, cursor: Cursor = None, limit: Limit = 50) -> Response:
         """One line for each plan, newest first; what it names is in `/v1/plans/{plan}`."""
         filter_ = PlanFilter(before=_before(cursor), limit=limit)
-        found, after = await _some(sagas, seen(request, sagas), filter_)
-        return answers.many([await _operation(sagas, plan) for plan in found], after=after)
+        found = await seen(request, sagas).plans(await sagas.plans(filter_))
+        return answers.many([await _operation(sagas, one) for one in found.plans], after=_next(found))
 
     _watched(router, sagas)
 
@@ -354,18 +359,14 @@ def _watched(router: APIRouter, sagas: Orchestrator) -> None:
         return answers.many(await seen(request, sagas).acts(found), after=after)
 
 
-async def _some(
-    sagas: Orchestrator, mine: Seen, filter_: PlanFilter
-) -> tuple[builtins.list[Plan], str | None]:
-    """A page of plans that exist for the caller. It may be shorter than asked for, and not the last."""
-    found = await sagas.plans(filter_)
-    after = str(found[-1].id) if len(found) == filter_.limit else None
-    shown = [one for one in found if all(mine.holds(item.definition) for item in one.items)]
-    return [await mine.plan(one) for one in shown], after
+def _next(page: PlanPage) -> str | None:
+    """The cursor of the page behind it. A page may be shorter than asked for, and not the last."""
+    return None if page.next is None else str(page.next)
 
 
 async def _operation(sagas: Orchestrator, plan: Plan) -> Operation:
-    outcomes = await sagas.outcomes(plan.id) if plan.status is PlanStatus.APPLIED else []
+    applied = plan.status is PlanStatus.APPLIED
+    outcomes = await sagas.outcomes(plan.id, first=COUNTED) if applied else []
     return Operation(
         plan=plan.id,
         verb=plan.verb,
@@ -377,6 +378,7 @@ async def _operation(sagas: Orchestrator, plan: Plan) -> Operation:
         applied_at=plan.applied_at,
         reason=plan.reason,
         sagas=len(plan.touches),
+        counted=len(outcomes),
         pending=sum(one.state == "pending" for one in outcomes),
         done=sum(one.state == "done" for one in outcomes),
         refused=sum(one.state == "refused" for one in outcomes),

@@ -35,6 +35,7 @@ from sagacity.model.views import (
 )
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Filter, SagaRow
+from sagacity.store.office import PlanPage
 from sagacity.telemetry import tell
 from sagacity.web import given, secrets
 from sagacity.web.guard.caller import current_actor
@@ -215,6 +216,11 @@ class Seen:
         bare = replace(plan, args=secrets.written(given.shown(flows, plan.verb, args)), items=())
         few = [text for item in plan.items[:_WRITERS] for text in masks[item.saga].texts]
         return replace(Mask((*few, *told)).view(bare), items=tuple(map(Mask(told).view, items)))
+
+    async def plans(self, page: PlanPage) -> PlanPage:
+        """A page of plans: those that name nothing which does not exist for the caller."""
+        mine = [one for one in page.plans if all(self.holds(item.definition) for item in one.items)]
+        return replace(page, plans=tuple([await self.plan(one) for one in mine]))
 
     async def outcomes(self, plan: Plan, found: Sequence[ItemOutcome]) -> builtins.list[ItemOutcome]:
         """What became of the items of `plan`, which is as stored."""

@@ -14,7 +14,7 @@ from sagacity.model.operating import ActLine, AttentionGroup, ItemOutcome, Plan,
 from sagacity.model.views import HistoryLine, SagaSummary, SagaView
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import SagaRow
-from sagacity.store.office import LockBoard
+from sagacity.store.office import LockBoard, PlanPage
 from sagacity.web.guard.caller import present
 from sagacity.web.seen import Seen
 
@@ -69,22 +69,16 @@ class _Shown:
             raise NotFound(f"no plan {plan}")
         return await mine.plan(found)
 
-    async def plans(self, narrowed: Any = None) -> list[Plan]:
+    async def plans(self, narrowed: Any = None) -> PlanPage:
         """See `Operating.plans`."""
-        mine = self._mine
-        found = [
-            one
-            for one in await self._sagas.plans(narrowed)
-            if all(mine.holds(item.definition) for item in one.items)
-        ]
-        return [await mine.plan(one) for one in found]
+        return await self._mine.plans(await self._sagas.plans(narrowed))
 
-    async def outcomes(self, plan: UUID) -> list[ItemOutcome]:
+    async def outcomes(self, plan: UUID, *, first: int | None = None) -> list[ItemOutcome]:
         """See `Operating.outcomes`."""
         found, mine = await self._sagas.plan_of(plan), self._mine
         if not all(mine.holds(item.definition) for item in found.items):
             raise NotFound(f"no plan {plan}")
-        return await mine.outcomes(found, await self._sagas.outcomes(plan))
+        return await mine.outcomes(found, await self._sagas.outcomes(plan, first=first))
 
     async def selection(self, selection: UUID) -> Selection:
         """See `Operating.selection`."""

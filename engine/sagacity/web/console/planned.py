@@ -33,6 +33,7 @@ from sagacity.store.office import ActsFilter, PlanFilter
 from sagacity.web.console.forms import Form, read_form
 from sagacity.web.console.frame import Frame
 from sagacity.web.guard.caller import current_actor
+from sagacity.web.office import COUNTED
 
 SHOWN, PAGE = 200, 25
 """Items of a plan on its page, and plans on a page."""
@@ -49,10 +50,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One plan in a list; `done` counts what became of its items, once it was applied."""
+    """One plan in a list; `done` counts what became of the first `counted` items, once it was applied."""
 
     plan: Plan
     done: Mapping[str, int]
+    counted: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,14 +200,14 @@ def _operations(router: APIRouter, frame: Frame) -> None:
     async def listed(request: Request, status: str = "", cursor: str = "") -> Response:
         chosen = _status(status)
         before = id_of(cursor, what="cursor") if cursor else None
-        found = await sagas.plans(PlanFilter(status=chosen, before=before, limit=PAGE))
+        page = await sagas.plans(PlanFilter(status=chosen, before=before, limit=PAGE))
         return await frame.page(
             request,
             "operations.html",
-            found=[await _operation(sagas, plan) for plan in found],
+            found=[await _operation(sagas, plan) for plan in page.plans],
             said={"status": status},
             statuses=list(PlanStatus),
-            next=str(found[-1].id) if len(found) == PAGE else None,
+            next=str(page.next) if page.next is not None else None,
             first=not cursor,
         )
 
@@ -219,8 +221,8 @@ def _status(text: str) -> tuple[PlanStatus, ...]:
 
 async def _operation(sagas: Orchestrator, plan: Plan) -> Operation:
     applied = plan.status is PlanStatus.APPLIED
-    states: list[str] = [one.state for one in await sagas.outcomes(plan.id)] if applied else []
-    return Operation(plan=plan, done=Counter(states))
+    outcomes = await sagas.outcomes(plan.id, first=COUNTED) if applied else []
+    return Operation(plan=plan, done=Counter(str(one.state) for one in outcomes), counted=len(outcomes))
 
 
 def _audit(router: APIRouter, frame: Frame) -> None:

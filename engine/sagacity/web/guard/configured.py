@@ -9,6 +9,7 @@ from sagacity.errors import ConfigError
 from sagacity.ids import new_secret
 from sagacity.model.operating import Role
 from sagacity.store.base import Store
+from sagacity.store.office import TokenFilter
 from sagacity.web.guard.settings import LOCAL, Oidc, Rate, WebSettings
 from sagacity.web.guard.tokens import is_good
 
@@ -41,7 +42,7 @@ async def web_settings(settings: Settings, store: Store, *, host: str = "127.0.0
     local = is_loopback(host)
     oidc = _oidc(settings)
     now = await store.now()
-    issued = await store.tokens()
+    issued = await store.tokens(TokenFilter())
     tokens = any(is_good(one, now) for one in issued)
     if not local and not tokens and oidc is None:
         raise ConfigError(

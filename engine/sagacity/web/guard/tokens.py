@@ -16,6 +16,7 @@ from sagacity.errors import Conflict, InputError, NotFound
 from sagacity.ids import new_id, new_secret
 from sagacity.model.operating import Actor, Role, Token
 from sagacity.store.base import Store
+from sagacity.store.office import TokenFilter
 
 PREFIX = "sgc_"
 """How every token begins, so that one that got into a log or a repository can be found there."""
@@ -64,7 +65,7 @@ async def issue(
     if by.definitions is not None and not (definitions is not None and definitions <= by.definitions):
         raise InputError(f"{by.id} may only issue tokens for: {', '.join(sorted(by.definitions))}")
     now = await store.now()
-    if any(one.name == name and is_good(one, now) for one in await store.tokens()):
+    if any(is_good(one, now) for one in await store.tokens(TokenFilter(name=name))):
         raise Conflict(f"{name} has a token already: revoke it first, or choose another name")
     secret = PREFIX + new_secret(32).hex()
     token = Token(
@@ -86,16 +87,24 @@ async def revoke(store: Store, ref: str) -> Token:
     """Refuse a token, named by its id or its name, from now on (a running server: within two seconds).
 
     Raises:
-        NotFound: no token of that name is good; the message lists those that are.
+        NotFound: no token of that name is good; the message lists the newest that are.
     """
     now = await store.now()
-    good = [one for one in await store.tokens() if is_good(one, now)]
-    found = next((one for one in good if ref in (str(one.id), one.name)), None)
+    named = await store.tokens(TokenFilter(name=ref))
+    if (id := _id(ref)) is not None:
+        named += await store.tokens(TokenFilter(id=id))
+    found = next((one for one in named if is_good(one, now)), None)
     if found is None or not await store.revoke_token(found.id):
-        raise NotFound(
-            f"no token {ref!r} is good: {', '.join(sorted(one.name for one in good)) or 'none is'}"
-        )
+        good = sorted(one.name for one in await store.tokens(TokenFilter()) if is_good(one, now))
+        raise NotFound(f"no token {ref!r} is good: {', '.join(good) or 'none is'}")
     return found
+
+
+def _id(ref: str) -> UUID | None:
+    try:
+        return UUID(ref)
+    except ValueError:
+        return None
 
 
 def is_good(token: Token, now: datetime) -> bool:

@@ -55,6 +55,11 @@ def token_routes(sagas: Orchestrator) -> APIRouter:
         after = str(found[-1].id) if len(found) == limit else None
         return answers.many((tokens.viewed(one, now) for one in found), after=after)
 
+    _changes(router, sagas)
+    return router
+
+
+def _changes(router: APIRouter, sagas: Orchestrator) -> None:
     @router.post(
         "/tokens",
         summary="Issue a token",
@@ -83,5 +88,3 @@ def token_routes(sagas: Orchestrator) -> APIRouter:
         token = await tokens.revoke(sagas.store, ref)
         now = await sagas.store.now()
         return answers.one(tokens.viewed(replace(token, revoked_at=now), now))
-
-    return router

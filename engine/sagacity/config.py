@@ -88,6 +88,13 @@ class Settings(BaseSettings):
         default=timedelta(seconds=60),
         description="after a message, more of its kind are gathered; seconds",
     )
+    dry_notify_url: str | None = Field(
+        default=None,
+        description="web hook that is told what dry runs would tell; default `[tool.sagacity] dry_notify`",
+    )
+    dry_notify_secret: SecretStr | None = Field(
+        default=None, description="what its messages are signed with; at least 16 characters"
+    )
     notify_console: str | None = Field(
         default=None, description="address of the console, for the link in a message"
     )

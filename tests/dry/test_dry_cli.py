@@ -25,18 +25,18 @@ class Desk:
     def write(self, name: str, value: Any) -> None:
         (self.folder / name).write_text(json.dumps(value))
 
-    def says(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def says(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "sagacity", *arguments],
             cwd=self.folder,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT / 'engine'}:{ROOT}"},
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT / 'engine'}:{ROOT}", **settings},
             capture_output=True,
             text=True,
             timeout=100,
         )
 
-    def rehearses(self, flow: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return self.says("dry-run", f"tests.dry.flows:{flow}", *arguments)
+    def rehearses(self, flow: str, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        return self.says("dry-run", f"tests.dry.flows:{flow}", *arguments, **settings)
 
 
 @pytest.fixture

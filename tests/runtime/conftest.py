@@ -22,6 +22,7 @@ from sagacity.invariants import Broken, Judge
 from sagacity.model.unit import Batch, ChainHead, Written
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.anchoring import Anchoring
+from sagacity.runtime.outlets import Outlets
 from sagacity.runtime.relay import Listener
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.webhook import HookSettings
@@ -122,6 +123,7 @@ class House:
         *,
         listeners: tuple[Listener, ...] = (),
         hook: HookSettings | None = None,
+        dry: Outlets | None = None,
         anchoring: Anchoring | None = None,
         meter: Meter | None = None,
         tracer: Tracer | None = None,
@@ -137,6 +139,7 @@ class House:
             settings=WorkerSettings(**settings),
             listeners=listeners,
             hook=hook,
+            dry=dry,
             externals=services(self.town),
             anchoring=anchoring,
             meter=meter,

@@ -52,7 +52,8 @@ def serving(*wanted: str) -> "Project":
     modules = {_dotted(one) for one in wanted if ":" not in one}
     rest = [flow for flow in project.flows.values() if flow.module in modules]
     narrowed = Project.of(*(flow.cls for flow in [*named, *rest]), folder=project.folder)
-    return replace(narrowed, listeners=project.listeners)
+    told = ("listeners", "notify", "dry_listeners", "dry_notify")
+    return replace(narrowed, **{name: getattr(project, name) for name in told})
 
 
 def _dotted(module: str) -> str:

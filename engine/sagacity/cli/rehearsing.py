@@ -1,5 +1,7 @@
 """The command that rehearses: dry-run."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,8 +10,10 @@ import typer
 from sagacity.cli.call import Call, Output
 
 if TYPE_CHECKING:
+    from sagacity.cli.stores import Place as Whole
     from sagacity.dry.apart import Apart
     from sagacity.dry.orders import Answer, Asked, Place
+    from sagacity.runtime.outlets import Outlets
 
 
 Flow = Annotated[
@@ -80,7 +84,6 @@ async def dry_run(
     With the id of a dry run in place of the flow, its stored report is shown again.
     """
     from sagacity.cli.failures import Exit
-    from sagacity.dry.apart import Apart
 
     if input_ is None and against is None and not shadow:
         return await _shown(call, flow)
@@ -90,7 +93,7 @@ async def dry_run(
     wanted |= {"recorded": recorded, "generate": generate, "real_reads": real_reads}
     orders = await (_shadows(call, flow, shadow) if shadow else _orders(call, flow, input_, against))
     orders = [order.model_copy(update=wanted) for order in orders]
-    async with call.place() as place, Apart.started(_store(call, place.url)) as stage:
+    async with _staged(call) as stage:
         if shadow and call.output is Output.TABLE:
             ok = await _shadowed(call, stage, orders)
         elif len(orders) > 1 and call.output is Output.TABLE and wanted.get("act", "run") == "run":
@@ -98,6 +101,38 @@ async def dry_run(
         else:
             ok = await _told_in_full(call, stage, orders)
     return Exit.DONE if ok else Exit.FOUND
+
+
+@asynccontextmanager
+async def _staged(call: Call) -> AsyncIterator["Apart"]:
+    """The process that plays; when it has ended, the dry outlet is told."""
+    from sagacity.dry.apart import Apart
+
+    outlets = _outlets(call)
+    async with call.place() as place:
+        store = _store(call, place.url)
+        async with Apart.started(store, notices=outlets.there) as stage:
+            yield stage
+        if store is not None and outlets.there:
+            await _tell(call, place, outlets)
+
+
+def _outlets(call: Call) -> "Outlets":
+    """Who is told what dry runs would tell: nothing of the flows is imported for it."""
+    from sagacity.cli.outlets import dry_outlets
+    from sagacity.definition.project import Project
+
+    return dry_outlets(Project.outlets(), call.settings)
+
+
+async def _tell(call: Call, place: "Whole", outlets: "Outlets") -> None:
+    """Send what the runs would have told; what cannot be sent now stays in the outbox."""
+    from sagacity.dry.telling import tell_outlets
+
+    async with await call.opened(place) as sagas:
+        left = await tell_outlets(sagas.store, outlets)
+    if left:
+        call.say(f"{left:,} notices of dry runs could not be sent yet: the next dry run, or a worker, will")
 
 
 async def _shadowed(call: Call, stage: "Apart", orders: "list[Asked]") -> bool:

@@ -110,6 +110,9 @@ async def serve(
     As soon as there is a token, or SAGACITY_OIDC_ISSUER is set, every call must say who it is. Off loopback
     it does not start otherwise.
     """
+    from dataclasses import replace
+
+    from sagacity.cli.outlets import dry_outlets
     from sagacity.cli.projects import project_here
     from sagacity.cli.working import told_to_stop
     from sagacity.telemetry import tell
@@ -119,6 +122,7 @@ async def serve(
     call.tell_on_stderr()
     async with call.orchestrator(project_here(), makes=True, patient=True) as sagas:
         guarded = await web_settings(call.settings, sagas.store, host=host)
+        guarded = replace(guarded, dry_outlet=dry_outlets(sagas.project, call.settings).there)
         async with hosted(sagas, host=host, port=port, settings=guarded) as url:
             call.say(f"serving {url}/v1/ (its description: {url}/v1/openapi.json)")
             if guarded.development:

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from sagacity.cli.anchoring import worker_anchoring
+from sagacity.cli.outlets import dry_outlets, live_outlets
 from sagacity.config import Settings
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.settings import WorkerSettings
-from sagacity.runtime.webhook import HookSettings
 from sagacity.runtime.worker import Worker
-from sagacity.telemetry import on_notice, tell
+from sagacity.telemetry import tell
 from sagacity.telemetry.otel import OtelTracer
 from sagacity.telemetry.watching import Meter
 
@@ -50,7 +50,12 @@ def told_to_stop(*, tied: bool = False) -> Iterator[asyncio.Event]:
 
 
 def worker_for(sagas: Orchestrator, settings: Settings, *, meter: Meter | None = None) -> Worker:
-    """A worker for `sagas`, set up as `settings` say."""
+    """A worker for `sagas`, set up as `settings` say.
+
+    Raises:
+        ConfigError: who is to be told cannot be.
+    """
+    outlets = live_outlets(sagas.project, settings)
     return Worker(
         sagas.store,
         sagas.project.flows,
@@ -62,29 +67,12 @@ def worker_for(sagas: Orchestrator, settings: Settings, *, meter: Meter | None =
             concurrency=settings.concurrency,
             anchor_every=settings.anchor_every,
         ),
-        listeners=(on_notice, *sagas.project.listeners),
-        hook=hook_of(sagas, settings),
+        listeners=outlets.listeners,
+        hook=outlets.hook,
+        dry=dry_outlets(sagas.project, settings),
         anchoring=worker_anchoring(sagas.store, settings),
         meter=meter,
         tracer=OtelTracer() if settings.traces else None,
-    )
-
-
-def hook_of(sagas: Orchestrator, settings: Settings) -> HookSettings | None:
-    """The web hook that the process, or else the project, names.
-
-    Raises:
-        ConfigError: its address or its secret cannot be used.
-    """
-    url = settings.notify_url or next(iter(sagas.project.notify), None)
-    if url is None:
-        return None
-    secret = settings.notify_secret
-    return HookSettings(
-        url=url,
-        secret="" if secret is None else secret.get_secret_value(),
-        every=settings.notify_every,
-        console=settings.notify_console,
     )
 
 

@@ -35,6 +35,8 @@ class Project:
         folder: where `sagas.lock` stands.
         listeners: functions that workers tell of ends, from `[tool.sagacity] listeners`.
         notify: address of the web hook for what needs a human, from `[tool.sagacity] notify`.
+        dry_listeners: functions that are told what dry runs would have told, from `dry_listeners` there.
+        dry_notify: address of the web hook that is, from `dry_notify` there.
     """
 
     flows: Mapping[str, Flow]
@@ -43,6 +45,8 @@ class Project:
     folder: Path = field(default_factory=Path)
     listeners: tuple[Callable[..., Any], ...] = ()
     notify: tuple[str, ...] = ()
+    dry_listeners: tuple[Callable[..., Any], ...] = ()
+    dry_notify: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, *sagas: type[Saga], folder: Path | None = None) -> "Project":
@@ -68,9 +72,7 @@ class Project:
             DefinitionError: what is wrong in any of the modules, all of it.
             ConfigError: a module that is not there, or cannot be imported.
         """
-        root = (folder or Path.cwd()).resolve()
-        if str(root) not in sys.path:
-            sys.path.insert(0, str(root))
+        root = _entered(folder)
         faults: dict[Fault, None] = {}
         names: set[str] = set()
         for name in _module_names(root, modules or _configured(root, "modules", DEFAULT_MODULES)):
@@ -81,9 +83,30 @@ class Project:
         faults.update(dict.fromkeys(_names_twice(root, names)))
         if faults:
             raise DefinitionError(list(faults))
-        listeners = tuple(_listener(root, name) for name in _configured(root, "listeners"))
-        notify = _configured(root, "notify")
-        return replace(cls.of(*_sagas_of(names), folder=root), listeners=listeners, notify=notify)
+        return cls.of(*_sagas_of(names), folder=root).with_outlets()
+
+    @classmethod
+    def outlets(cls, folder: Path | None = None) -> "Project":
+        """A project's folder without its flows: who is told, and nothing else, is imported.
+
+        Raises:
+            ConfigError: a function that is not there.
+        """
+        return cls(flows={}, folder=_entered(folder)).with_outlets()
+
+    def with_outlets(self) -> "Project":
+        """This project with who is told, as `pyproject.toml` of its folder says; its flows are left alone.
+
+        Raises:
+            ConfigError: a function that is not there.
+        """
+        return replace(
+            self,
+            listeners=_listeners(self.folder, "listeners"),
+            notify=_configured(self.folder, "notify"),
+            dry_listeners=_listeners(self.folder, "dry_listeners"),
+            dry_notify=_configured(self.folder, "dry_notify"),
+        )
 
     def flow(self, name: str) -> Flow | None:
         """The flow of that name, or None."""
@@ -100,13 +123,25 @@ class Project:
         return path
 
 
-def _listener(root: Path, name: str) -> Callable[..., Any]:
-    """The function that `module:function` names."""
+def _entered(folder: Path | None) -> Path:
+    """The folder, which stands on `sys.path` from now on; by default the current one."""
+    root = (folder or Path.cwd()).resolve()
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    return root
+
+
+def _listeners(root: Path, setting: str) -> tuple[Callable[..., Any], ...]:
+    """The functions that `module:function` names."""
+    return tuple(_listener(root, setting, name) for name in _configured(root, setting))
+
+
+def _listener(root: Path, setting: str, name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     found = getattr(_imported(root, module), function, None)
     if not callable(found):
         raise ConfigError(
-            f'pyproject.toml: [tool.sagacity] listeners: {name!r} is no function: write "module:function"'
+            f'pyproject.toml: [tool.sagacity] {setting}: {name!r} is no function: write "module:function"'
         )
     listener: Callable[..., Any] = found
     return listener

@@ -35,8 +35,12 @@ class Apart:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls, place: Place | None = None) -> AsyncIterator["Apart"]:
+    async def started(cls, place: Place | None = None, *, notices: bool = False) -> AsyncIterator["Apart"]:
         """A fresh process on this store, ended with the block.
+
+        Args:
+            place: the store; None: runs are played on nothing, and not kept.
+            notices: what runs would tell is put, stamped, into the outbox of lane `dry`.
 
         Raises:
             StoreError: the store cannot be opened there.
@@ -52,7 +56,7 @@ class Apart:
         )
         stage = cls(process)
         try:
-            setting = Setting(place=place, path=tuple(sys.path))
+            setting = Setting(place=place, path=tuple(sys.path), notices=notices)
             await stage._send(setting.model_dump_json())
             await stage._answer()
             yield stage

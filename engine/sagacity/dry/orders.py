@@ -61,12 +61,13 @@ class Asked(BaseModel):
 
 
 class Setting(BaseModel):
-    """The first line: where the store is, and what `sys.path` is to be."""
+    """The first line: where the store is, what `sys.path` is to be, and whether there is a dry outlet."""
 
     model_config = _STRICT
 
     place: Place | None = None
     path: tuple[str, ...] = ()
+    notices: bool = False
 
 
 class Answer(BaseModel):

@@ -59,7 +59,7 @@ async def _serve(setting: Setting, out: TextIO) -> None:
             say(Answer(played=0))
             reads = RealReads(asyncio.get_running_loop())
             stage = Stage(reads)
-            async with _Putting.begun(store, say) as putting:
+            async with _Putting.begun(store, say, notices=setting.notices) as putting:
                 while line := await lines(None, sys.stdin.readline):
                     asked = Asked.model_validate_json(line)
                     answer, kept = await _answered(asked, stage, store, say)
@@ -72,17 +72,19 @@ async def _serve(setting: Setting, out: TextIO) -> None:
 class _Putting:
     """Runs are put away, and then answered, in order, while the next ones are played."""
 
-    def __init__(self, store: Store | None, say: Callable[[Answer], None]) -> None:
+    def __init__(self, store: Store | None, say: Callable[[Answer], None], *, notices: bool) -> None:
         self._say = say
-        self._shelf = Shelf(store) if store is not None else None
+        self._shelf = Shelf(store, notices=notices) if store is not None else None
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(_AHEAD)
         self.put = self._waiting.put
 
     @classmethod
     @asynccontextmanager
-    async def begun(cls, store: Store | None, say: Callable[[Answer], None]) -> AsyncIterator["_Putting"]:
+    async def begun(
+        cls, store: Store | None, say: Callable[[Answer], None], *, notices: bool
+    ) -> AsyncIterator["_Putting"]:
         """At work until the block ends and all is put away."""
-        putting = cls(store, say)
+        putting = cls(store, say, notices=notices)
         async with asyncio.TaskGroup() as group:
             group.create_task(putting._run())
             yield putting

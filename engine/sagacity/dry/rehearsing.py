@@ -58,6 +58,7 @@ async def dry_run(
     recorded: bool = False,
     generate: bool = False,
     real_reads: bool = False,
+    notices: bool = False,
 ) -> Report:
     """Rehearse one saga, and tell what would have happened. Nothing happens.
 
@@ -75,6 +76,7 @@ async def dry_run(
         recorded: newest real answers of externals that say `record=True` answer before any mock.
         generate: what nobody mocks is answered from its declared type, by the script's seed.
         real_reads: reads that say `safe=True` are made for real; only in a process of its own.
+        notices: what is kept goes with its notices, stamped DRY; a worker with a dry outlet sends them.
 
     Raises:
         UnknownDefinition, InputError: nothing was rehearsed. StoreError: the live store cannot be read.
@@ -86,7 +88,7 @@ async def dry_run(
         asked = asked_of(flow, input, mocks=mocks, script=script, faults=faults, key=key)
         sources = {"recorded": recorded, "generate": generate, "real_reads": real_reads}
         asked = asked.model_copy(update={"objects": dict(objects or {}), "keep": keep, **sources})
-        async with Apart.started(_place(app)) as stage:
+        async with Apart.started(_place(app), notices=notices) as stage:
             answer = await stage.ask(asked)
         return read_report(answer.said or "")
     if real_reads:
@@ -98,7 +100,7 @@ async def dry_run(
         scene = replace(scene, recorded=await asyncio.to_thread(live.answers, flow.name))
     played, report = await _guarded(lambda: rehearsed(scene, live))
     if app is not None and keep:
-        await shelve(app.store, played, report)
+        await shelve(app.store, played, report, notices=notices)
     return report
 
 

@@ -14,6 +14,7 @@ from sagacity.chain import extend
 from sagacity.clock import Clock, SystemClock
 from sagacity.dry.play import Played
 from sagacity.dry.report import Report, read_report
+from sagacity.dry.telling import stamped
 from sagacity.errors import Conflict, NotFound
 from sagacity.fold import folded
 from sagacity.ids import new_id
@@ -25,6 +26,7 @@ from sagacity.model.unit import (
     BatchRefused,
     ChainHead,
     Message,
+    Notice,
     ObjectChange,
     ObjectState,
     Unit,
@@ -52,11 +54,13 @@ class Shelf:
 
     Args:
         store: opened, of the live lane; what is written is seen in lane `dry` only.
+        notices: store what would have been told too, stamped, to be sent to the dry outlet.
         clock: says when the lease wants to be prolonged.
     """
 
-    def __init__(self, store: Store, clock: Clock | None = None) -> None:
+    def __init__(self, store: Store, *, notices: bool = False, clock: Clock | None = None) -> None:
         self._dry = store.beside("dry")
+        self._notices = notices
         self._clock = clock or SystemClock()
         self._worker: UUID | None = None
         self._head: ChainHead | None = None
@@ -126,17 +130,21 @@ class Shelf:
             if mine & changed:
                 break
             changed |= mine
-            units.append(_unit(run, saga, lines, states))
+            unit = _unit(run, saga, lines, states)
+            units.append(replace(unit, notices=self._told(run.played, saga)))
         return units
 
+    def _told(self, played: Played, saga: UUID) -> tuple[Notice, ...]:
+        return stamped(played.notices, saga=saga, run=played.saga) if self._notices else ()
 
-async def shelve(store: Store, played: Played, report: Report) -> None:
-    """Store one run; see `Shelf.put`.
+
+async def shelve(store: Store, played: Played, report: Report, *, notices: bool = False) -> None:
+    """Store one run; see `Shelf`.
 
     Raises:
         StoreError, Conflict: as there.
     """
-    shelf = Shelf(store)
+    shelf = Shelf(store, notices=notices)
     try:
         await shelf.put([Kept(played=played, report=report)])
     finally:

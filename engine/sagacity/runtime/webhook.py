@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -34,6 +34,9 @@ from sagacity.store.base import Store
 from sagacity.telemetry import tell
 
 SCHEMA_VERSION = 1
+STAMP = "DRY"
+"""What every notice of a dry run carries, in the outbox already."""
+
 TURN_SECONDS = 15.0
 """The worker next in line sends what has lain unsent for so long, the one behind it after twice that."""
 
@@ -51,6 +54,7 @@ class HookSettings:
         secret: shared with the receiver; at least 16 characters.
         every: after a message, more of the same kind are gathered for so long.
         console: address of the console, for a link in each message.
+        lane: whose notices; in lane `dry` every end is told, stamped.
 
     Raises:
         ConfigError: the address or the secret cannot be used.
@@ -60,17 +64,17 @@ class HookSettings:
     secret: str
     every: timedelta = timedelta(seconds=60)
     console: str | None = None
+    lane: Literal["live", "dry"] = "live"
 
     def __post_init__(self) -> None:
+        said = "SAGACITY_DRY_NOTIFY" if self.lane == "dry" else "SAGACITY_NOTIFY"
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            raise ConfigError(
-                f"SAGACITY_NOTIFY_URL={self.url}: give an address like https://alerts.example/hook"
-            )
+            raise ConfigError(f"{said}_URL={self.url}: give an address like https://alerts.example/hook")
         if parts.scheme == "http" and not _is_here(parts.hostname):
-            raise ConfigError(f"SAGACITY_NOTIFY_URL={self.url}: off this machine it must be https")
+            raise ConfigError(f"{said}_URL={self.url}: off this machine it must be https")
         if len(self.secret) < 16:
-            raise ConfigError("SAGACITY_NOTIFY_SECRET: give at least 16 characters, known to the receiver")
+            raise ConfigError(f"{said}_SECRET: give at least 16 characters, known to the receiver")
 
 
 def _is_here(host: str) -> bool:
@@ -127,8 +131,11 @@ class WebHook:
         self._not_before = 0.0
 
     def wants(self, notice: Notice) -> bool:
-        """It tells of something that needs a human."""
-        return (loaded(notice.data) or {}).get("attention") is not None
+        """It is of the hook's lane, and in the live one it tells of something that needs a human."""
+        said = loaded(notice.data) or {}
+        if self._settings.lane == "dry":
+            return said.get("stamp") == STAMP
+        return said.get("attention") is not None and "stamp" not in said
 
     async def send(self, found: Sequence[tuple[UUID, Notice]], *, at_once: bool = False) -> list[UUID]:
         """Send what is due of these; the ids of those that the receiver has acknowledged.
@@ -189,13 +196,14 @@ class WebHook:
     def _body(self, fingerprint: str, group: _Group) -> bytes:
         said = [loaded(notice.data) for notice in group.notices]
         first = said[0]
-        console = self._settings.console
+        console, dry = self._settings.console, self._settings.lane == "dry"
         return orjson.dumps(
             {
                 "schema_version": SCHEMA_VERSION,
                 # The same notices make the same id: a receiver knows a repeat by it.
                 "id": str(derived_id(*sorted(group.ids))),
-                "kind": first["attention"],
+                "kind": group.notices[0].kind if dry else first["attention"],
+                "lane": self._settings.lane,
                 "fingerprint": fingerprint,
                 "definition": first["definition"],
                 "state": first["state"],
@@ -207,8 +215,9 @@ class WebHook:
                     {"id": str(notice.saga), "key": one["key"], "seq": notice.seq}
                     for notice, one in zip(group.notices[:_NAMED], said, strict=False)
                 ],
-                "command": "sagacity attention",
+                "command": f"sagacity dry-run {first['run']}" if dry else "sagacity attention",
                 "url": None if console is None else f"{console.rstrip('/')}/",
+                "stamp": STAMP if dry else None,
             }
         )
 

@@ -33,8 +33,9 @@ from sagacity.runtime.drive import Drive
 from sagacity.runtime.ending import ended, in_time
 from sagacity.runtime.executor import Executor
 from sagacity.runtime.lease import Lease
+from sagacity.runtime.outlets import Outlets, relays_of
 from sagacity.runtime.owed import Owed
-from sagacity.runtime.relay import Listener, Relay
+from sagacity.runtime.relay import Listener
 from sagacity.runtime.settings import WorkerSettings
 from sagacity.runtime.short import Short, roll_back, wants_rollback
 from sagacity.runtime.sweeper import break_cycles
@@ -42,7 +43,7 @@ from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.runtime.traced import begun, resumed, spanned
 from sagacity.runtime.versions import check_definitions, tell_unserved
 from sagacity.runtime.watch import is_over
-from sagacity.runtime.webhook import HookSettings, WebHook
+from sagacity.runtime.webhook import HookSettings
 from sagacity.store.base import Store
 from sagacity.telemetry import tell, traced
 from sagacity.telemetry.watching import Meter, Span, Tracer, Watching
@@ -61,11 +62,16 @@ class Worker:
         settings: see there.
         listeners: told of ends; giving any switches notices on.
         hook: a web hook that is told of what needs a human; switches notices on too.
+        dry: who is told of what dry runs would have told.
         externals: instances to use instead of connecting (tests).
         anchoring: sends signed heads away, and refuses a store that is behind them.
         meter, tracer: told of what is done; without them that costs nothing.
         clock, ids: ports.
     """
+
+    committer: Committer
+    apart: Apart
+    executor: Executor
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class Worker:
         settings: WorkerSettings | None = None,
         listeners: Sequence[Listener] = (),
         hook: HookSettings | None = None,
+        dry: Outlets | None = None,
         externals: Mapping[str, External] | None = None,
         anchoring: Anchoring | None = None,
         meter: Meter | None = None,
@@ -88,13 +95,12 @@ class Worker:
         self.clock = clock or SystemClock()
         self.time = Timekeeper(store, self.clock)
         self._lease = Lease(store, self.id, self.settings.lease, self.clock)
-        self.committer: Committer
-        self.apart: Apart
-        self.executor: Executor
         self.ready = asyncio.Event()
         self.on_over: Callable[[Record], None] | None = None
         self.alone = asyncio.Lock()
-        self._relay = self._relay_of(listeners, hook)
+        outlets = Outlets(listeners=tuple(listeners), hook=hook)
+        self._told = outlets.there or self.settings.notices
+        self._relays = relays_of(store, outlets, dry, worker=self.id, clock=self.clock)
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._unserved: set[tuple[str, int]] = set()
         self._given, self._anchoring = externals, anchoring
@@ -113,14 +119,8 @@ class Worker:
             participants=participants,
             tenant=self.store.tenant,
             lane=self.store.lane,
-            notices=self._relay is not None or self.settings.notices,
+            notices=self._told,
         )
-
-    def _relay_of(self, listeners: Sequence[Listener], hook: HookSettings | None) -> Relay | None:
-        if hook is None:
-            return Relay(self.store, tuple(listeners)) if listeners else None
-        outlet = WebHook(hook, store=self.store, worker=self.id, clock=self.clock)
-        return Relay(self.store, tuple(listeners), outlets=(outlet,))
 
     @property
     def stopping(self) -> bool:
@@ -230,9 +230,8 @@ class Worker:
             asyncio.create_task(self._listen(), name="wakeup"),
             asyncio.create_task(self._sweep(), name="sweeper"),
         ]
-        if self._relay is not None:
-            telling = self._every(self.settings.poll, self._relay)
-            tasks.append(asyncio.create_task(telling, name="relay"))
+        for relay in self._relays:
+            tasks.append(asyncio.create_task(self._every(self.settings.poll, relay), name="relay"))
         if self._anchoring is not None:
             anchors = self._anchoring.run(self.clock, self.settings.anchor_every)
             tasks.append(asyncio.create_task(anchors, name="anchors"))
@@ -246,9 +245,10 @@ class Worker:
                 await ended(list(self._drives.values()))
             else:
                 await self._drained.wait()
-            if self._relay is not None and self._failure is None:
+            if self._failure is None:
                 await ended([task for task in tasks if task.get_name() == "relay"])
-                await in_time(self._relay.rest(), name="relay")  # the next worker tells what is left
+                # The next worker tells what is left.
+                await asyncio.gather(*(in_time(relay.rest(), name="relay") for relay in self._relays))
         finally:
             await self._leave([stopped, *tasks])
         if self._failure is not None:

@@ -55,7 +55,7 @@ def create_app(orchestrator: Orchestrator, *, settings: WebSettings | None = Non
     app.include_router(office(orchestrator), prefix="/v1")
     app.include_router(token_routes(orchestrator), prefix="/v1")
     app.include_router(events(orchestrator, settings.clock), prefix="/v1")
-    app.include_router(rehearsals(orchestrator), prefix="/v1")
+    app.include_router(rehearsals(orchestrator, notices=settings.dry_outlet), prefix="/v1")
     app.include_router(state_of_health(orchestrator))
     app.include_router(signing(orchestrator, settings, sessions))
     app.include_router(console(shown(orchestrator)))

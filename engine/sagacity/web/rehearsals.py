@@ -33,8 +33,8 @@ class DryRunBody(Body):
     faults: tuple[str, ...] = Field(default=(), description="e.g. `effect take_money: lost`")
 
 
-def rehearsals(sagas: Orchestrator) -> APIRouter:
-    """The routes that rehearse."""
+def rehearsals(sagas: Orchestrator, *, notices: bool = False) -> APIRouter:
+    """The routes that rehearse; `notices`: there is a dry outlet, which is told of them."""
     router = APIRouter(tags=["rehearse"])
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -51,9 +51,8 @@ def rehearsals(sagas: Orchestrator) -> APIRouter:
         check_known(body.definition, sagas, current_actor(request))
         script = Script.of(body.script)
         async with turns:
-            report = await dry_run(
-                body.definition, body.input, app=sagas, key=body.key, script=script, faults=body.faults
-            )
+            told: dict[str, Any] = {"key": body.key, "faults": body.faults, "notices": notices}
+            report = await dry_run(body.definition, body.input, app=sagas, script=script, **told)
         report = await seen(request, sagas).report(report)
         return answers.one(report, status=201, headers={"location": f"/v1/dry-runs/{report.run}"})
 

@@ -61,6 +61,7 @@ class WebSettings:
         header: bytes that its address and headers may have together.
         slow: seconds within which the whole body must have come.
         idle, session: a browser's sign-in ends after this without a call, and after this in any case.
+        dry_outlet: dry runs put what they would tell into the outbox, for a worker to send.
         secret: signs cookies; made anew at each start unless one is given, which ends all sign-ins.
     """
 
@@ -75,6 +76,7 @@ class WebSettings:
     slow: float = 30.0
     idle: timedelta = timedelta(minutes=30)
     session: timedelta = timedelta(hours=12)
+    dry_outlet: bool = False
     secret: bytes = field(default_factory=lambda: new_secret(32), repr=False)
     clock: Clock = field(default_factory=SystemClock)
 

@@ -2,7 +2,8 @@
 
 The real saga's log says what came from outside and how the services behaved; that is the script of the dry
 run, and the states that the real one found are those it begins with. What then differs is the code, or a
-mock.
+mock. A real saga that is not over is compared up to where it is; what the dry run does behind that is what
+may come.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,17 +13,21 @@ from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
+from sagacity.decide.draft import ended
 from sagacity.dry.faults import Fault
 from sagacity.dry.live import Live, Recorded, Statements
 from sagacity.dry.play import Played, Scene, play
 from sagacity.dry.report import embedded
 from sagacity.dry.script import Arrival, Script
+from sagacity.errors import NotFound
 from sagacity.model import lines as L
 from sagacity.model.canonical import NULL, Json, JsonText, canonical, loaded
-from sagacity.model.record import Record
+from sagacity.model.record import Record, Status
 from sagacity.model.unit import ObjectState
 from sagacity.model.views import HistoryLine, LockView
-from sagacity.store.base import RowImages
+from sagacity.store.base import RowImages, Store
 
 _POINTS = ("path", "changes", "calls", "notices")
 
@@ -34,9 +39,39 @@ class Real:
     record: Record
     story: tuple[HistoryLine, ...]
 
+    @property
+    def up_to(self) -> str | None:
+        """Where it is, in words, as long as it is not over."""
+        record = self.record
+        if ended(record):
+            return None
+        waits = ", ".join(wait.name for wait in record.waits) or record.waits_for
+        at = f"it is {record.status.value} in {'+'.join(record.state)}"
+        return f"{at}, for {waits}" if record.status is Status.WAITING and waits else at
+
     def lines(self) -> list[L.Line]:
         """Its lines, read; erased ones are left out."""
         return [_read(line) for line in self.story if line.data is not None]
+
+
+async def real_of(store: Store | None, saga: UUID) -> Real:
+    """The real saga to compare with, as it is at one moment; it may be at work.
+
+    Args:
+        store: opened, of the live lane; None: there is none.
+        saga: its id.
+
+    Raises:
+        NotFound: there is none, or nothing of it has happened yet.
+    """
+    row = await store.saga(saga) if store is not None else None
+    if store is None or row is None:
+        stored = store is not None and await store.messages(saga)
+        why = "it has not begun, try again when it has" if stored else "there is no such saga here"
+        raise NotFound(f"no saga {saga} to compare with: {why}")
+    # What it wrote since its row was read is left out.
+    story = [line for line in await store.history(saga) if line.seq < row.record.seq]
+    return Real(record=row.record, story=tuple(story))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +86,18 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What came of it. `points`: how many of each kind were compared."""
+    """What came of it.
+
+    Attributes:
+        points: how many of each kind were compared.
+        up_to: where the real one is, if it is not over: what the dry run does behind that was not compared.
+    """
 
     real: UUID
     dry: UUID
     points: dict[str, int]
     differences: tuple[Difference, ...]
+    up_to: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -73,8 +114,22 @@ class Compared:
         lines = [f"COMPARED  real saga {self.real}", f"          dry run   {self.dry}", f"points: {counts}"]
         for one in self.differences:
             lines += [f"! {one.what} {one.n}", f"    real  {one.real}", f"    dry   {one.dry}"]
+        if self.up_to is not None:
+            lines.append(f"The real one is not over: {self.up_to}. Compared up to there.")
         last = f"{len(self.differences)} differences." if self.differences else "They are the same."
         return "\n".join([*lines, last]) + "\n"
+
+
+_ADAPTER: TypeAdapter[Compared] = TypeAdapter(Compared)
+
+
+def read_compared(data: str) -> Compared:
+    """What `Compared.json` of it is.
+
+    Raises:
+        pydantic.ValidationError: it is none.
+    """
+    return _ADAPTER.validate_json(data)
 
 
 def compared(scene: Scene, live: Live, real: Real) -> tuple[Played, Compared]:
@@ -92,11 +147,19 @@ def beside(real: Real, played: Played) -> Compared:
     points: dict[str, int] = {}
     for what, tell in zip(_POINTS, (_path, _changes, _calls, _notices), strict=True):
         one, other = list(tell(told)), list(tell(dry))
+        if real.up_to is not None:
+            other = other[: len(one)]
         points[what] = max(len(one), len(other))
         for n, (left, right) in enumerate(zip_longest(one, other, fillvalue="nothing"), 1):
             if left != right:
                 differences.append(Difference(what=what, n=n, real=left, dry=right))
-    return Compared(real=real.record.id, dry=played.saga, points=points, differences=tuple(differences))
+    return Compared(
+        real=real.record.id,
+        dry=played.saga,
+        points=points,
+        differences=tuple(differences),
+        up_to=real.up_to,
+    )
 
 
 def _path(lines: Sequence[L.Line]) -> Iterator[str]:

@@ -15,14 +15,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TextIO
 
-from sagacity.dry.comparing import Real
+from sagacity.dry.comparing import real_of
 from sagacity.dry.guard import GUARD
 from sagacity.dry.live import Live, LiveStore, Nowhere
 from sagacity.dry.orders import Answer, Asked, Setting
 from sagacity.dry.reads import RealReads
 from sagacity.dry.shelf import Kept, Shelf
 from sagacity.dry.stage import Answered, Stage
-from sagacity.errors import NotFound, SagacityError
+from sagacity.errors import SagacityError
 from sagacity.store.base import Store
 
 _AHEAD = 64
@@ -157,25 +157,11 @@ async def _answered(
             say(Answer(played=number))
 
     try:
-        real = await _real(asked, store)
+        real = await real_of(store, asked.against) if asked.against is not None else None
         answered: Answered = await _in_a_thread(lambda: stage.play(asked, live, real=real, each=each))
     except SagacityError as error:
         return _failed(error), None
     return answered
-
-
-async def _real(asked: Asked, store: Store | None) -> Real | None:
-    """The real saga to compare with.
-
-    Raises:
-        NotFound: there is none. InputError: there is no store.
-    """
-    if asked.against is None:
-        return None
-    row = await store.saga(asked.against) if store is not None else None
-    if store is None or row is None:
-        raise NotFound(f"no saga {asked.against} to compare with")
-    return Real(record=row.record, story=tuple(await store.history(asked.against)))
 
 
 async def _in_a_thread(work: Callable[[], Any]) -> Any:

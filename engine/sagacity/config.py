@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     dry_notify_secret: SecretStr | None = Field(
         default=None, description="what its messages are signed with; at least 16 characters"
     )
+    attention_every: Duration = Field(
+        default=timedelta(seconds=30),
+        ge=timedelta(seconds=5),
+        le=timedelta(hours=1),
+        description="time between two looks of the workers for what needs a human; 5 to 3600 seconds",
+    )
     notify_console: str | None = Field(
         default=None, description="address of the console, for the link in a message"
     )

@@ -18,6 +18,7 @@ from sagacity.model.canonical import NULL, canonical
 from sagacity.model.lines import Applied, Line
 from sagacity.model.record import Effect, EffectStatus, Held, Mode, Record, Status, WaitsFor
 from sagacity.model.unit import (
+    NO_LINE,
     Batch,
     BatchRefused,
     ChainHead,
@@ -40,6 +41,7 @@ WRITING = (40, 6, 10, 2, 2, 0, 1)
 OBJECTS = [f"account:{n}" for n in range(5)]
 TEXTS = ["", "plain", "Zoë ☃", "a,b=c", "\"quoted\" \\ and 'so'", "tab\tand\nline", "x" * 3000]
 LEASE = timedelta(seconds=30)
+TOLD = canonical({"attention": "lock", "told_at": "2026-01-01T00:00:00Z"})
 
 
 class Differs(AssertionError):
@@ -447,3 +449,8 @@ class Hand:
     async def listeners(self) -> None:
         told = await self.pair.ask("notices", limit=self.chance.choice([1, 100]))
         await self.pair.ask("notices_sent", [id for id, _ in self.some(told, 5)])
+        matters = [
+            Notice(key=f"attention:lock:{n}:", saga=UUID(int=n), seq=NO_LINE, kind="attention", data=TOLD)
+            for n in range(6)
+        ]
+        await self.pair.ask("tell_of", self.some(matters, 6))

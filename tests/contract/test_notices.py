@@ -1,12 +1,14 @@
 """Notices to listeners, and hints to other processes."""
 
 import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
 from sagacity.ids import new_id
-from sagacity.model.canonical import JsonText
-from sagacity.model.unit import Notice
+from sagacity.model.canonical import JsonText, canonical
+from sagacity.model.unit import NO_LINE, Notice
 from sagacity.store.base import Store
 from tests.contract.builders import Bench, first
 
@@ -63,3 +65,58 @@ async def test_notices_are_given_by_key_from_behind_a_given_one(store: Store, de
     keys = [found.key for _, found in await store.notices(limit=2, after="k1")]
     assert keys == ["k2", "k3"]
     assert await store.notices(limit=2, after="k4") == []
+
+
+def matter(kind: str, saga: UUID, *, told_at: str = "2026-01-01T00:00:00Z") -> Notice:
+    data = canonical({"attention": kind, "told_at": told_at})
+    return Notice(key=f"attention:{kind}:{saga}:", saga=saga, seq=NO_LINE, kind="attention", data=data)
+
+
+async def given(store: Store) -> list[Notice]:
+    """What is to be told now; it is told, too."""
+    found = await store.notices(limit=100)
+    await store.notices_sent([id for id, _ in found])
+    return [notice for _, notice in found]
+
+
+async def test_what_lasts_is_told_once_and_what_comes_again_is_told_again(store: Store) -> None:
+    a, b = matter("paused", new_id()), matter("lock", new_id())
+    assert await store.tell_of([a, b]) == 2
+    assert await given(store) == sorted([a, b], key=lambda notice: notice.key)
+    assert await store.tell_of([a, b]) == 0
+    assert await given(store) == []
+    assert await store.tell_of([b]) == 0
+    assert await store.tell_of([a, b]) == 1
+    assert await given(store) == [a]
+    assert await store.beside("dry").notices(limit=10) == []
+
+
+async def test_what_is_over_before_it_was_told_is_told_all_the_same(store: Store) -> None:
+    a = matter("paused", new_id())
+    await store.tell_of([a])
+    assert await store.tell_of([]) == 0
+    assert await given(store) == [a]
+    await store.tell_of([])
+    assert await store.tell_of([a]) == 1
+
+
+async def test_what_may_pass_is_not_told_yet_and_what_was_not_looked_at_is_not_forgotten(
+    store: Store, desk: Bench
+) -> None:
+    a, b, ended = matter("overdue", new_id()), matter("lock", new_id()), notice("a", 1)
+    await desk.send(first(notices=(ended,)))
+    assert await store.tell_of([a, b], early={a.key}) == 1
+    assert await given(store) == [ended, b]
+    assert await store.tell_of([a, b]) == 1
+    assert await given(store) == [a]
+    assert await store.tell_of([a, b], early={a.key}) == 0
+    assert await store.tell_of([], unsure=("attention:lock:",)) == 0
+    assert await store.tell_of([a, b]) == 1
+    assert await given(store) == [a]
+
+
+async def test_what_nobody_took_is_as_old_as_when_it_was_to_be_told(store: Store) -> None:
+    assert (await store.gauges()).unsent_since is None
+    await store.tell_of([matter("lock", new_id()), matter("lock", new_id(), told_at="2025-06-01T00:00:00Z")])
+    seen = await store.gauges()
+    assert (seen.unsent, seen.unsent_since) == (2, datetime(2025, 6, 1, tzinfo=UTC))

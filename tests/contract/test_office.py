@@ -20,7 +20,7 @@ from sagacity.store import plans as stored
 from sagacity.store import schema
 from sagacity.store.base import Store
 from sagacity.store.office import ActsFilter, Moved, PlanFilter, TokenFilter
-from tests.contract.builders import NOON, Bench, HandClock, asleep, following, lock, record
+from tests.contract.builders import NOON, Bench, HandClock, asleep, first, following, lock, record
 
 MINUTES = timedelta(minutes=15)
 
@@ -135,6 +135,26 @@ async def test_a_page_of_large_plans_ends_early_and_none_is_left_out(
     assert pages == [[4], [3, 2], [1], [0]]
     monkeypatch.setattr(stored, "MOST_PLANS", 1)
     assert len((await store.plans(PlanFilter(limit=1_000_000))).plans) == 1
+
+
+async def test_plans_for_a_second_person_are_found_until_their_time_runs_out(store: Store) -> None:
+    small, top, short = planned(tier=2), planned(tier=3), planned(tier=3, expires_at=NOON)
+    for plan in (small, top, short):
+        await store.put_plan(plan)
+    found = await store.plans(PlanFilter(needs_second=True, unexpired_at=NOON))
+    assert [plan.id for plan in found.plans] == [top.id]
+
+
+async def test_a_plan_is_overtaken_by_the_saga_that_moved(store: Store, desk: Bench) -> None:
+    stands, moved = first(), first()
+    await desk.send(stands, moved)
+    good = planned(item(stands.saga, revision=stands.record.seq), item(new_id(), revision=0))
+    bad = planned(item(stands.saga, revision=stands.record.seq), item(moved.saga, revision=7))
+    asked = planned(item(moved.saga, revision=7, refusal="no"))
+    pause = replace(bad, id=new_id(), verb=Verb.PAUSE)
+    assert await store.overtaken([good, bad, asked, pause]) == {bad.id}
+    assert await store.overtaken([bad], upto=1) == frozenset()
+    assert await store.overtaken([]) == frozenset()
 
 
 async def test_only_one_of_two_who_apply_at_once_has_the_plan(store: Store, other: Store) -> None:

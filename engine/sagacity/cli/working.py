@@ -66,6 +66,7 @@ def worker_for(sagas: Orchestrator, settings: Settings, *, meter: Meter | None =
             poll=settings.poll,
             concurrency=settings.concurrency,
             anchor_every=settings.anchor_every,
+            attention_every=settings.attention_every,
         ),
         listeners=outlets.listeners,
         hook=outlets.hook,

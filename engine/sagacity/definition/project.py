@@ -33,7 +33,7 @@ class Project:
         participants: by type.
         externals: by name; those that a step or a compensation of a flow takes.
         folder: where `sagas.lock` stands.
-        listeners: functions that workers tell of ends, from `[tool.sagacity] listeners`.
+        listeners: told of ends and of what needs a human, from `[tool.sagacity] listeners`.
         notify: address of the web hook for what needs a human, from `[tool.sagacity] notify`.
         dry_listeners: functions that are told what dry runs would have told, from `dry_listeners` there.
         dry_notify: address of the web hook that is, from `dry_notify` there.

@@ -48,9 +48,21 @@ class Message:
     arrived_at: datetime
 
 
+NO_LINE = -1
+"""The `seq` of a notice that tells of no line."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One row of the outbox: what listeners are told. Per `key` they are sent in order of `seq`."""
+    """One row of the outbox: what listeners are told. Per `key` they are sent in order of `seq`.
+
+    Attributes:
+        saga: the one it is about; for a plan that touches several, the first of them.
+        seq: the line that it tells of, or `NO_LINE`.
+        kind: the line's, or `attention` for what came to need a human with time.
+        data: JSON. Always `definition`, `key`, `status`, `reason`, `at`; for what needs a human `attention`
+            (its kind), `fingerprint` and `state`; with `NO_LINE` also `plan` and `told_at`.
+    """
 
     key: str
     saga: UUID

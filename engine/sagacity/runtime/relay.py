@@ -1,6 +1,6 @@
-"""Tell listeners of ends: committed, rolled back, stuck. At least once, per saga in order.
+"""Tell listeners of ends (committed, rolled back, stuck) and of what needs a human: at least once, in order.
 
-A notice is a row written with the very line it tells of; it is acknowledged only after every
+A notice is a row written with the very line it tells of, or by the alarm; it is acknowledged only after every
 listener has returned, and every outlet has got rid of it. A listener that raises is told again later.
 """
 

@@ -21,6 +21,8 @@ class WorkerSettings:
         takeovers: how often in a row a saga may take its worker down with it before it is stuck; at least 1.
             From the second on such sagas are driven one at a time, so that the guilty one stands alone.
         anchor_every: time between two anchors, where the worker was given a place for them.
+        attention_every: time between two looks for what came to need a human with time, where somebody is
+            to be told.
         notices: put ends (committed, rolled back, stuck) into the outbox for listeners.
     """
 
@@ -35,4 +37,5 @@ class WorkerSettings:
     short_sleep: timedelta = timedelta(seconds=1)
     takeovers: int = 5
     anchor_every: timedelta = timedelta(seconds=60)
+    attention_every: timedelta = timedelta(seconds=30)
     notices: bool = False

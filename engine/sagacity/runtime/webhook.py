@@ -29,7 +29,7 @@ from sagacity.clock import Clock
 from sagacity.errors import ConfigError, StoreError
 from sagacity.ids import derived_id
 from sagacity.model.canonical import loaded
-from sagacity.model.unit import Notice
+from sagacity.model.unit import NO_LINE, Notice
 from sagacity.store.base import Store
 from sagacity.telemetry import tell
 
@@ -212,8 +212,7 @@ class WebHook:
                 "first_at": min(one["at"] for one in said),
                 "last_at": max(one["at"] for one in said),
                 "sagas": [
-                    {"id": str(notice.saga), "key": one["key"], "seq": notice.seq}
-                    for notice, one in zip(group.notices[:_NAMED], said, strict=False)
+                    _named(notice, one) for notice, one in zip(group.notices[:_NAMED], said, strict=False)
                 ],
                 "command": f"sagacity dry-run {first['run']}" if dry else "sagacity attention",
                 "url": None if console is None else f"{console.rstrip('/')}/",
@@ -241,6 +240,12 @@ class WebHook:
             raise NotAcknowledged(f"the receiver answered {error.code}") from None
         except OSError as error:
             raise NotAcknowledged(f"the receiver cannot be reached: {error}") from None
+
+
+def _named(notice: Notice, said: Any) -> dict[str, Any]:
+    """One of the sagas; `seq` is of the line that tells of it, where there is one."""
+    named = {"id": str(notice.saga), "key": said["key"], "seq": None if notice.seq == NO_LINE else notice.seq}
+    return named if said.get("plan") is None else {**named, "plan": said["plan"]}
 
 
 def _grouped(found: Sequence[tuple[UUID, Notice]]) -> dict[str, _Group]:

@@ -26,6 +26,7 @@ from sagacity.model.canonical import storable
 from sagacity.model.record import Lane, Record, Status
 from sagacity.model.unit import Claimed, Message, WorkerInfo
 from sagacity.runtime import externals as outside
+from sagacity.runtime.alarm import Alarm
 from sagacity.runtime.anchoring import Anchoring
 from sagacity.runtime.apart import Apart, guarded_tables
 from sagacity.runtime.committer import Committer, Lost
@@ -60,7 +61,7 @@ class Worker:
         flows: definitions to execute, by name.
         participants: participant classes by type.
         settings: see there.
-        listeners: told of ends; giving any switches notices on.
+        listeners: told of ends and of what needs a human; giving any switches notices on.
         hook: a web hook that is told of what needs a human; switches notices on too.
         dry: who is told of what dry runs would have told.
         externals: instances to use instead of connecting (tests).
@@ -91,8 +92,7 @@ class Worker:
         ids: IdSource = new_id,
     ) -> None:
         self.id, self.store = ids(), store
-        self.settings = settings or WorkerSettings()
-        self.clock = clock or SystemClock()
+        self.settings, self.clock = settings or WorkerSettings(), clock or SystemClock()
         self.time = Timekeeper(store, self.clock)
         self._lease = Lease(store, self.id, self.settings.lease, self.clock)
         self.ready = asyncio.Event()
@@ -100,6 +100,7 @@ class Worker:
         self.alone = asyncio.Lock()
         outlets = Outlets(listeners=tuple(listeners), hook=hook)
         self._told = outlets.there or self.settings.notices
+        self._alarm = Alarm(store, self.id) if outlets.there else None
         self._relays = relays_of(store, outlets, dry, worker=self.id, clock=self.clock)
         self._scopes = {name: self._scope(flow, participants) for name, flow in flows.items()}
         self._unserved: set[tuple[str, int]] = set()
@@ -232,6 +233,9 @@ class Worker:
         ]
         for relay in self._relays:
             tasks.append(asyncio.create_task(self._every(self.settings.poll, relay), name="relay"))
+        if self._alarm is not None:
+            alarm = self._every(self.settings.attention_every, self._alarm)
+            tasks.append(asyncio.create_task(alarm, name="alarm"))
         if self._anchoring is not None:
             anchors = self._anchoring.run(self.clock, self.settings.anchor_every)
             tasks.append(asyncio.create_task(anchors, name="anchors"))

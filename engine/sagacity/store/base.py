@@ -8,7 +8,7 @@ Order of row locks, in every write: inbox, saga, object, chain; within a table b
 writers that keep it cannot deadlock inside the server.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -430,6 +430,22 @@ class Store(Office, Protocol):
 
     async def notices_sent(self, ids: Sequence[UUID]) -> None:
         """Acknowledge: they are not sent again."""
+
+    async def tell_of(
+        self, lasting: Sequence[Notice], *, early: Collection[str] = (), unsure: tuple[str, ...] = ()
+    ) -> int:
+        """Put those notices of kind `attention` into the outbox that do not lie there yet.
+
+        What was put in before, was sent, and is not among them any more goes: if it comes again, it is told
+        again. Called by two at once it may be told twice.
+
+        Args:
+            lasting: everything that needs a human now, each with a key that stays the same while it does.
+            early: keys of those that are not put in yet; but what lies there already stays.
+            unsure: how keys begin of which there may be more than are given: none of them goes.
+
+        Returns: how many were put in.
+        """
 
     # --- waking ---------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
+from sagacity.model.canonical import loaded
 from sagacity.model.gauges import Gauges
 from sagacity.model.record import Status
 from sagacity.store import schema
@@ -118,7 +119,7 @@ def _rung(scope: Scope) -> Select[Any]:
 
 
 def _unsent(conn: Connection, scope: Scope) -> tuple[int, datetime | None]:
-    """How many notices wait, and since when: each was written with the line that it tells of."""
+    """How many notices wait, and since when: written with the line that they tell of, or by themselves."""
     number = select(func.count()).select_from(_OUTBOX).where(scope.of(_OUTBOX), schema.UNSENT)
     some = select(_OUTBOX.c.saga, _OUTBOX.c.seq).where(scope.of(_OUTBOX), schema.UNSENT)
     first = some.order_by(_OUTBOX.c.key, _OUTBOX.c.seq).limit(_SOME).subquery()
@@ -127,4 +128,7 @@ def _unsent(conn: Connection, scope: Scope) -> tuple[int, datetime | None]:
         .select_from(first)
         .join(_LOG, and_(scope.of(_LOG), _LOG.c.saga == first.c.saga, _LOG.c.seq == first.c.seq))
     )
-    return conn.scalar(number) or 0, conn.scalar(oldest)
+    alone = select(_OUTBOX.c.data).where(scope.of(_OUTBOX), schema.UNSENT, schema.IS_MATTER)
+    told = [loaded(data)["told_at"] for data in conn.scalars(alone.order_by(_OUTBOX.c.id).limit(_SOME))]
+    since = [*map(datetime.fromisoformat, told), conn.scalar(oldest)]
+    return conn.scalar(number) or 0, min((at for at in since if at is not None), default=None)

@@ -26,7 +26,7 @@ class PlanFilter:
 
     Attributes:
         status: as stored; `open` also gives those that have expired since.
-        tier: only those of this tier or above.
+        needs_second: only those that need a second person.
         unexpired_at: only those whose time has not run out by then.
         glass_open: only those applied without a second person that nobody has acknowledged.
         limit: so many at most, and never more than 500.
@@ -35,7 +35,7 @@ class PlanFilter:
     status: tuple[PlanStatus, ...] = ()
     verb: Verb | None = None
     made_by: str | None = None
-    tier: int = 0
+    needs_second: bool = False
     unexpired_at: datetime | None = None
     glass_open: bool = False
     before: UUID | None = None

@@ -83,8 +83,8 @@ def _narrowed(query: Select[Any], scope: Scope, narrowed: PlanFilter) -> Select[
         query = query.where(_PLAN.c.verb == narrowed.verb)
     if narrowed.made_by is not None:
         query = query.where(_PLAN.c.made_by == narrowed.made_by)
-    if narrowed.tier:
-        query = query.where(_PLAN.c.tier >= narrowed.tier)
+    if narrowed.needs_second:
+        query = query.where(schema.TOP)
     if narrowed.unexpired_at is not None:
         query = query.where(_PLAN.c.expires_at > narrowed.unexpired_at)
     if narrowed.glass_open:

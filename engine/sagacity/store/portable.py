@@ -9,7 +9,7 @@ transaction, what time it is, and how a batch is written.
 import asyncio
 import copy
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -37,7 +37,7 @@ from sagacity.model.unit import (
     WorkerInfo,
 )
 from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
-from sagacity.store import callers, claims, gauges, inbox, logreads, migrate, reads
+from sagacity.store import callers, claims, gauges, inbox, logreads, migrate, outbox, reads
 from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow, Served
 from sagacity.store.desk import Answer, PortableOffice, Work
 from sagacity.store.rows import Scope
@@ -308,10 +308,17 @@ class PortableStore(PortableOffice):
     # --- notices ------------------------------------------------------------------------------------
 
     async def notices(self, *, limit: int, after: str = "") -> list[tuple[UUID, Notice]]:
-        return await self._read(lambda conn: reads.notices(conn, self._scope, limit=limit, after=after))
+        return await self._read(lambda conn: outbox.notices(conn, self._scope, limit=limit, after=after))
 
     async def notices_sent(self, ids: Sequence[UUID]) -> None:
-        await self._write(lambda conn: reads.notices_sent(conn, self._scope, ids))
+        await self._write(lambda conn: outbox.notices_sent(conn, self._scope, ids))
+
+    async def tell_of(
+        self, lasting: Sequence[Notice], *, early: Collection[str] = (), unsure: tuple[str, ...] = ()
+    ) -> int:
+        return await self._write(
+            lambda conn: outbox.tell_of(conn, self._scope, lasting, early=early, unsure=unsure)
+        )
 
     def _batch_of(self, head: ChainHead, unit: Unit, worker: UUID) -> Batch:
         """One unit alone as a batch behind `head`."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from sagacity.model.canonical import NULL
 from sagacity.model.record import Effect, Lane, Status, WaitsFor
-from sagacity.model.unit import Notice, ObjectState, WaitGraph
+from sagacity.model.unit import ObjectState, WaitGraph
 from sagacity.model.views import LockView, ObjectView, SagaSummary
 from sagacity.store import schema
 from sagacity.store.base import Filter, SagaRow
@@ -22,7 +22,6 @@ from sagacity.store.rows import (
     asked_objects,
     effect_of,
     lock_views,
-    notice_of,
     object_of,
     record_of,
     saga_row_of,
@@ -30,7 +29,6 @@ from sagacity.store.rows import (
 
 _INBOX = schema.inbox
 _OBJECT = schema.object
-_OUTBOX = schema.outbox
 _SAGA = schema.saga
 
 _CHUNK = 500
@@ -251,29 +249,3 @@ def wait_graph(conn: Connection, scope: Scope) -> WaitGraph:
     states = objects(conn, scope, set(chain.from_iterable(asked.values())))
     queues = {name: state.queue for name, state in states.items()}
     return WaitGraph(waiting=frozenset(asked), queues=queues)
-
-
-# --- notices ----------------------------------------------------------------------------------------
-
-
-def notices(conn: Connection, scope: Scope, *, limit: int, after: str = "") -> list[tuple[UUID, Notice]]:
-    """Unsent notices, per key only the lowest, with the row's id; by key, of keys behind `after`."""
-    lower = _OUTBOX.alias("lower")
-    is_behind = (
-        select(lower.c.id)
-        .where(lower.c.tenant == scope.tenant, lower.c.lane == scope.lane, ~lower.c.sent)
-        .where(lower.c.key == _OUTBOX.c.key, lower.c.seq < _OUTBOX.c.seq)
-        .exists()
-    )
-    query = (
-        select(_OUTBOX)
-        .where(scope.of(_OUTBOX), schema.UNSENT, ~is_behind, _OUTBOX.c.key > after)
-        .order_by(_OUTBOX.c.key, _OUTBOX.c.seq)
-        .limit(limit)
-    )
-    return [(row.id, notice_of(row)) for row in conn.execute(query)]
-
-
-def notices_sent(conn: Connection, scope: Scope, ids: Sequence[UUID]) -> None:
-    """Acknowledge: they are not sent again."""
-    conn.execute(_OUTBOX.update().where(scope.of(_OUTBOX), _OUTBOX.c.id.in_(ids)).values(sent=True))

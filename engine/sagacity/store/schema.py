@@ -34,7 +34,7 @@ from sqlalchemy import (
     not_,
 )
 
-from sagacity.model.operating import PlanStatus
+from sagacity.model.operating import TOP_TIER, PlanStatus
 from sagacity.model.record import EffectStatus, Status, WaitsFor
 from sagacity.store.types import Id, Queue, UtcInstant
 
@@ -286,6 +286,9 @@ outbox = Table(
 UNSENT = not_(outbox.c.sent)
 """Listeners have not acknowledged the notice."""
 _index("outbox_unsent", outbox, "key", "seq", where=UNSENT)
+IS_MATTER = outbox.c.kind == text_constant("attention")
+"""It tells of what came to need a human with time, not of a line; it stays while that lasts."""
+_index("outbox_matter", outbox, "id", where=IS_MATTER)
 
 worker = Table(
     "worker",
@@ -331,9 +334,12 @@ plan = Table(
 )
 UNDECIDED = plan.c.status == text_constant(PlanStatus.OPEN)
 """Neither approved nor applied nor rejected; whether it has expired, the clock says."""
+TOP = plan.c.tier == literal_column(str(TOP_TIER), Integer)
+"""It needs a second person."""
 GLASS_OPEN = and_(plan.c.break_glass, plan.c.acknowledged_by.is_(None))
 """Applied without the second person, and nobody else has looked at it since."""
 _index("plan_open", plan, "id", where=UNDECIDED)
+_index("plan_second", plan, "expires_at", where=and_(UNDECIDED, TOP))
 _index("plan_glass", plan, "id", where=GLASS_OPEN)
 
 selection = Table(

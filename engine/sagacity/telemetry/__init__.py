@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Literal, TextIO
 
-from sagacity.model.unit import Notice
+from sagacity.model.unit import NO_LINE, Notice
 from sagacity.telemetry.doing import DOING, traceparent
 
 __all__ = ["EVENTS", "LOGGER", "REHEARSING", "on_notice", "set_up", "tell", "traced", "traceparent"]
@@ -53,6 +53,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
 
 _LEVELS = {
     "saga.stuck": logging.WARNING,
+    "saga.attention": logging.WARNING,
     "saga.fault": logging.ERROR,
     "saga.interrupted": logging.WARNING,
     "version.unserved": logging.WARNING,
@@ -91,7 +92,7 @@ def traced(error: BaseException) -> str:
 
 def on_notice(notice: Notice) -> None:
     """Listener for the notification outlet: each notice becomes one structured line."""
-    fields = {"saga": str(notice.saga), "seq": notice.seq}
+    fields = {"saga": str(notice.saga)} | ({} if notice.seq == NO_LINE else {"seq": notice.seq})
     content = json.loads(notice.data)
     fields |= {k: v for k, v in content.items() if k not in fields} if isinstance(content, dict) else {}
     tell(f"saga.{notice.kind}", **fields)

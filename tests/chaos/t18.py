@@ -123,6 +123,7 @@ async def _judge(
     restarts = await _restarts(made)
     at_once = {one["name"] for one in grabs}
     report.figure("restarts, of the late ones, %", 100 * sum(restarts.values()) / (len(inputs) - len(grabs)))
+    report.figure("restarts of one, at most", max(restarts.values(), default=0))
     report.figure("restarts, of all, %", 100 * sum(restarts.values()) / len(inputs))
     many = sum(restarts.values())
     report.holds(many <= MOST_RESTARTED * len(inputs), f"{many} restarts of {len(inputs)} sagas")

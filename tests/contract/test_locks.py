@@ -222,6 +222,18 @@ async def test_a_cycle_has_one_victim_and_none_where_one_of_it_goes_back_already
     assert victims == ([] if goes_back else [young.id])
 
 
+async def test_who_has_begun_anew_already_is_spared_before_an_older_one_that_has_not(
+    store: Store, desk: Bench
+) -> None:
+    older = await desk.begin(waiting("a:1", "b:1"), admit=(lock("a:1"),))
+    asked = tuple(Held(object=object) for object in ("a:1", "b:1"))
+    later = NOON + timedelta(seconds=1)
+    again = record(status=Status.WAITING, waits_for=WaitsFor.LOCK, locks=asked, created_at=later, restarts=1)
+    await desk.begin(again, admit=(lock("b:1"), lock("a:1")))
+    await desk.send(following(older, admit=(lock("b:1"),)))
+    assert await break_cycles(store, later) == [older.id]
+
+
 async def test_whoever_stands_first_and_sleeps_is_rung(store: Store, desk: Bench) -> None:
     front = await desk.begin(waiting("a:1"), admit=(lock("a:1"),))
     holder = await desk.begin(admit=(lock("b:1"),))

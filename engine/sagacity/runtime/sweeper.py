@@ -13,7 +13,11 @@ from sagacity.store.base import Store
 
 
 async def break_cycles(store: Store, now: datetime) -> list[UUID]:
-    """Find sagas that wait for one another, on one snapshot, and send the youngest of each cycle back.
+    """Find sagas that wait for one another, on one snapshot, and send one of each cycle back.
+
+    It is the one that has begun anew least often, and of those the youngest. Whoever began anew asks for all
+    its locks at once, so it closes no cycle again; it is spared, and each saga loses its work once at most
+    (where it knows its locks in advance).
 
     Also rings sagas that stand first in all their queues and still sleep: whoever should have
     woken them died in between. Returns the victims.
@@ -29,7 +33,7 @@ async def break_cycles(store: Store, now: datetime) -> list[UUID]:
     victims: list[Record] = []
     for cycle in found:
         rows = [await store.saga(saga) for saga in cycle]
-        victim = _youngest([row.record for row in rows if row is not None])
+        victim = _victim([row.record for row in rows if row is not None])
         if victim is not None:
             victims.append(victim)
     # The records are younger than the snapshot: a victim of the sweep before may have gone back in between.
@@ -120,13 +124,13 @@ class _Search:
             self.found.append(tuple(sorted(group)))
 
 
-def _youngest(cycle: Sequence[Record]) -> Record | None:
-    """The victim; None where no one can start anew, and an operator must act.
+def _victim(cycle: Sequence[Record]) -> Record | None:
+    """Who starts anew; None where no one can, and an operator must act.
 
     Neither can who is behind the point of no return, nor who is going back, as a rollback is from the start.
     """
     able = [record for record in cycle if not (record.pivoted or record.backward)]
-    return max(able, key=lambda record: (record.created_at, record.id), default=None)
+    return max(able, key=lambda record: (-record.restarts, record.created_at, record.id), default=None)
 
 
 def _restart(victim: Record, edges: Mapping[UUID, frozenset[UUID]], now: datetime) -> Message:
@@ -136,7 +140,7 @@ def _restart(victim: Record, edges: Mapping[UUID, frozenset[UUID]], now: datetim
         kind="restart",
         saga=victim.id,
         payload=canonical({"seq": victim.seq}),
-        data=canonical(f"deadlock: it waits for {others}, which wait for it; it is the youngest"),
+        data=canonical(f"deadlock: it waits for {others}, which wait for it; it has begun anew least often"),
         actor="engine",
         arrived_at=now,
     )

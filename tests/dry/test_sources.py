@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import httpx2
 import pytest
 from pydantic import BaseModel, Field
 
@@ -16,6 +17,7 @@ from sagacity.errors import ConfigError
 from sagacity.orchestrator import Orchestrator
 from sagacity.runtime.worker import Worker
 from sagacity.testing import mocked, running, settled
+from sagacity.web.api import create_app
 
 
 class Card(BaseModel):
@@ -111,6 +113,21 @@ async def app(tmp_path: Path) -> AsyncIterator[Orchestrator]:
         yield app
 
 
+async def _over_http(app: Orchestrator, body: dict[str, Any]) -> Any:
+    """The answer of `POST /v1/dry-runs`."""
+    transport = httpx2.ASGITransport(app=create_app(app))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=100) as client:
+        answer = await client.post("/v1/dry-runs", json={"definition": "Issue", **body})
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+
+def _provenances(told: Any) -> tuple[set[str], set[str]]:
+    """Where the answers of reads and of effects came from."""
+    reads = {call["provenance"] for call in told["calls"] if call["kind"] == "read"}
+    return reads, {call["provenance"] for call in told["calls"] if call["kind"] == "effect"}
+
+
 async def _issued_for_real(app: Orchestrator) -> None:
     worker = Worker(app.store, app.project.flows, app.project.participants, externals=mocked(Vault, Rates))
     async with running(worker):
@@ -133,6 +150,13 @@ async def test_the_newest_real_answer_answers_where_it_is_asked_for_with_its_sec
     assert call.age is not None
     assert call.age >= 0
     assert "recorded answer, " in report.text()
+
+
+async def test_a_recorded_answer_is_asked_for_over_http_too(app: Orchestrator) -> None:
+    await _issued_for_real(app)
+    told = await _over_http(app, {"input": ANNA, "recorded": True, "generate": True})
+    assert _provenances(told) == ({"declared"}, {"recorded"})
+    assert "4000-never-shown" not in str(told)
 
 
 async def test_nothing_is_recorded_of_an_external_that_does_not_say_so(
@@ -184,7 +208,10 @@ async def test_a_safe_read_is_made_for_real_only_where_the_run_asks(
         plain = await dry_run(Issue, ANNA, app=app)
         assert (plain.verdict, asked) == ("would commit", 0)
         report = await dry_run(Issue, ANNA, app=app, real_reads=True)
-    assert (report.verdict, report.refusals, asked) == ("would commit", (), 1)
+        over_http = await _over_http(app, {"input": ANNA, "real_reads": True})
+    assert _provenances(over_http) == ({"real", "declared"}, {"declared"}), "as from Python"
+    assert asked == 2
+    assert (report.verdict, report.refusals) == ("would commit", ())
     told = {call.call: (call.provenance, call.answer) for call in report.calls}
     assert told["rate"] == ("real", '"7.25"')
     assert told["costly"] == ("declared", '"2"')

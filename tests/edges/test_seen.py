@@ -211,6 +211,16 @@ async def test_s14_what_is_marked_secret_is_found_in_no_answer(
         for answer in (report, await client.get(run), await client.get(f"{run}?text=true")):
             assert answer.status_code in (200, 201)
             said.append(answer.text)
+        others: list[dict[str, Any]] = [
+            {"against": "c1"},
+            {"against": "c1", "input": {"id": "c1", "card": CARD | {"number": "canary-x"}}},
+            {"shadow": 5},
+            {"inputs": [rehearsed["input"], wrong["input"]]},
+        ]
+        for body in others:
+            played = await client.post("/v1/dry-runs", json={"definition": "Charge", **body})
+            assert played.status_code in (200, 201), played.text
+            said.append(played.text)
         said.append(caplog.text)
         for text in said:
             assert "canary" not in text, text
@@ -367,6 +377,9 @@ async def test_s6_what_is_outside_the_callers_definitions_does_not_exist_for_the
         assert "Sale" not in started.json()["detail"].partition("known:")[2]
         dry = await client.post("/v1/dry-runs", json={"definition": "Sale", "input": {"sale_id": "x"}})
         assert dry.status_code == 404
+        for ref in ("s1", ids["sale"]):
+            dry = await client.post("/v1/dry-runs", json={"definition": "Order", "against": ref})
+            assert dry.status_code == 404
         chosen = await client.post("/v1/selections", json={"filter": "status:committed"})
         assert chosen.json()["sagas"] == []
     root = await guarded.token("root", Role.ADMIN, kind="person")

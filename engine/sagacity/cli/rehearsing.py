@@ -236,19 +236,12 @@ async def _shadows(call: Call, flow: str, count: int) -> "list[Asked]":
     Raises:
         NotFound: there is none.
     """
+    from sagacity.dry.many import newest_ended
     from sagacity.dry.orders import Asked
-    from sagacity.errors import NotFound
     from sagacity.model.canonical import loaded
-    from sagacity.model.record import Status
-    from sagacity.store.base import Filter
 
-    name = flow.rpartition(":")[2]
-    over = (Status.COMMITTED, Status.ROLLED_BACK)
     async with call.orchestrator() as sagas:
-        found = await sagas.list(Filter(definition=name, status=over, limit=count))
-        views = [await sagas.show(saga.id) for saga in found]
-    if not views:
-        raise NotFound(f"no saga of {name} has ended here yet: there is nothing to play beside")
+        views = await newest_ended(sagas, flow.rpartition(":")[2], count)
     return [Asked(flow=flow, input=loaded(v.input), against=v.id, key=v.key, keep=False) for v in views]
 
 

@@ -83,12 +83,12 @@ async def dry_run(
         ConfigError: the flow or its mocks cannot be handed to another process: say `here=True`; or it is
             asked for real reads here.
     """
-    flow = _flow(definition, app)
+    flow = flow_of(definition, app)
     if not here:
         asked = asked_of(flow, input, mocks=mocks, script=script, faults=faults, key=key)
         sources = {"recorded": recorded, "generate": generate, "real_reads": real_reads}
         asked = asked.model_copy(update={"objects": dict(objects or {}), "keep": keep, **sources})
-        async with Apart.started(_place(app), notices=notices) as stage:
+        async with Apart.started(place_of(app), notices=notices) as stage:
             answer = await stage.ask(asked)
         return read_report(answer.said or "")
     if real_reads:
@@ -129,7 +129,7 @@ async def explored(
         UnknownDefinition, InputError, StoreError: as `dry_run`.
     """
     scene = made_scene(
-        _flow(definition, app), input, minds=minds_of(_objects(mocks)), script=script, key=key, **_GUARDED
+        flow_of(definition, app), input, minds=minds_of(_objects(mocks)), script=script, key=key, **_GUARDED
     )
     live = live_of(app, objects=objects)
     return await _guarded(lambda: explore(scene, live))
@@ -214,19 +214,23 @@ def minds_of(mocks: Mocks) -> dict[str, Any]:
 # --- in a process of its own ----------------------------------------------------------------------------
 
 
-def asked_of(
-    flow: Flow,
-    input: Any,
-    *,
-    mocks: Mocks | str | None,
-    script: Script | None,
-    faults: Iterable[Fault | str],
-    key: str | None,
-) -> Asked:
-    """The order that another process gets.
+def asked_of(flow: Flow, input: Any, *, key: str | None, **told: Any) -> Asked:
+    """The order that another process gets; see `order_of`.
 
     Raises:
         InputError: the input does not fit, or a fault is none. ConfigError: it cannot be told in words.
+    """
+    more = {"input": loaded(read_input(flow, input)), "key": key}
+    return order_of(flow, **told).model_copy(update=more)
+
+
+def order_of(
+    flow: Flow, *, mocks: Mocks | str | None, script: Script | None, faults: Iterable[Fault | str]
+) -> Asked:
+    """An order without its input.
+
+    Raises:
+        InputError: a fault is none. ConfigError: it cannot be told in words.
     """
     if mocks is not None and not isinstance(mocks, str):
         raise ConfigError("mocks are handed to another process by their module's name; or say here=True")
@@ -236,15 +240,14 @@ def asked_of(
     read = [f if isinstance(f, Fault) else read_fault(f) for f in faults]
     return Asked(
         flow=f"{cls.__module__}:{cls.__name__}",
-        input=loaded(read_input(flow, input)),
-        key=key,
+        input=None,
         mocks=mocks,
         script=script or Script(),
         faults=tuple(str(fault) for fault in read),
     )
 
 
-def _place(app: Orchestrator | None) -> Place | None:
+def place_of(app: Orchestrator | None) -> Place | None:
     """Where `app` has its store, for another process.
 
     Raises:
@@ -258,7 +261,8 @@ def _place(app: Orchestrator | None) -> Place | None:
     return Place(url=url, tenant=tenant, accept_loss=accept_loss)
 
 
-def _flow(definition: Any, app: Orchestrator | None) -> Flow:
+def flow_of(definition: Any, app: Orchestrator | None) -> Flow:
+    """The flow that a class, or with `app` a name, means. Raises UnknownDefinition."""
     flow: Flow = app.flow(definition) if app is not None else definition.flow
     return flow
 

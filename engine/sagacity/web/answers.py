@@ -1,6 +1,8 @@
 """Answers: views as JSON, what users stored byte for byte, so no number changes on its way out."""
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from fastapi.responses import Response
@@ -26,6 +28,12 @@ def _json(value: Any, status: int, headers: Mapping[str, str] | None) -> Respons
 def described(view: type, status: int = 200, what: str = "as asked") -> dict[int | str, dict[str, Any]]:
     """For OpenAPI: the answer is one `view`."""
     return {status: {"model": shapes.schema_of(view), "description": what}}
+
+
+def described_any(*views: type, status: int, what: str) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: the answer is one of these `views`."""
+    either: Any = reduce(or_, (shapes.schema_of(view) for view in views))
+    return {status: {"model": either, "description": what}}
 
 
 def described_page(view: type) -> dict[int | str, dict[str, Any]]:

@@ -18,6 +18,7 @@ import orjson
 from fastapi import Request
 
 from sagacity.definition.flow import Flow
+from sagacity.dry.comparing import Compared
 from sagacity.dry.report import Report
 from sagacity.errors import Forbidden, NotFound
 from sagacity.model.canonical import NULL, Json
@@ -337,6 +338,18 @@ class Seen:
         results = row.record.results if row is not None else {}
         values = secrets.secrets_of(flow, report.input, results) if flow is not None else []
         return Mask(values).view(replace(report, input=self._covered(flow, None, report.input)))
+
+    async def compared(self, found: Compared) -> Compared:
+        """A dry run beside a real one. Where there are secrets, values are not shown: either may hold one."""
+        states = [getattr(kind, "State", None) for kind in self._sagas.project.participants.values()]
+        hidden = any(state is not None and secrets.holds_secrets(state) for state in states)
+        if self._reveal or not (hidden or self._hides(self._flow(await self._definition(found.real)))):
+            return found
+        shown = [
+            replace(one, real=HIDDEN, dry=HIDDEN) if one.what == "changes" else one
+            for one in found.differences
+        ]
+        return (await self._mask(found.real)).view(replace(found, differences=tuple(shown)))
 
     # --- secrets --------------------------------------------------------------------------------------
 

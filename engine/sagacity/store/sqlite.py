@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -38,7 +39,7 @@ from sagacity.model.unit import (
     Written,
 )
 from sagacity.store import batch as batches
-from sagacity.store import images, logreads, migrate, schema
+from sagacity.store import images, logreads, migrate, references, schema
 from sagacity.store.base import OwnRow, OwnTableError, RowImages
 from sagacity.store.portable import Answer, PortableStore, Work
 from sagacity.store.types import instant
@@ -269,7 +270,7 @@ class SqliteStore(PortableStore):
         def work(conn: Connection) -> None:
             found: Mapping[str, RowImages] = {}
             for _, rows in statements:
-                found = images.run_statements(conn, rows)
+                found = references.checked(conn, partial(images.run_statements, conn, rows))
             raise images.Rehearsed(found)
 
         try:

@@ -21,12 +21,12 @@ from sagacity.errors import (
 from sagacity.handle import Handle
 from sagacity.ids import new_id
 from sagacity.model.canonical import canonical, loaded
-from sagacity.model.operating import Action, Actor, ItemOutcome, Plan, PlanStatus, Role, Verb
+from sagacity.model.operating import Action, Actor, ItemOutcome, Plan, PlanStatus, Role, Token, Verb
 from sagacity.model.record import Status
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.office import ActsFilter, PlanFilter
 from sagacity.testing import PATIENCE, settled, until
-from tests.contract.builders import HandClock
+from tests.contract.builders import NOON, HandClock
 from tests.runtime.conftest import House
 from tests.runtime.flows import Ask, Errand, Fill
 
@@ -194,6 +194,64 @@ async def test_tier_3_asks_for_all_at_once_and_then_for_a_second_person(house: H
     assert (applied.approved_by, applied.break_glass) == ("oidc:bob", False)
     await became(app, plan)
     assert (await handle.show()).status is Status.ABANDONED
+
+
+def issued(name: str, by: str) -> Token:
+    """A person's token, as `by` issued it."""
+    return Token(
+        id=new_id(),
+        name=name,
+        hash=new_id().hex,
+        roles=frozenset({Role.ADMIN}),
+        definitions=None,
+        kind="person",
+        made_by=by,
+        made_at=NOON,
+        expires_at=NOON + timedelta(days=3_000),
+    )
+
+
+def as_admin(id: str) -> Actor:
+    return Actor(id=id, roles=frozenset({Role.ADMIN}))
+
+
+@pytest.mark.parametrize(
+    ("maker", "second", "who"),
+    [
+        ("oidc:sue", "token:sues", "oidc:sue"),
+        ("token:sues", "oidc:sue", "oidc:sue"),
+        ("token:sues", "token:other", "oidc:sue"),
+        ("token:of-a-token", "oidc:sue", "oidc:sue"),
+        ("oidc:bob", "token:sues", None),
+        ("token:bobs", "token:sues", None),
+        ("token:handed-1", "token:handed-2", None),
+    ],
+)
+async def test_who_has_two_identities_is_not_a_second_person(
+    house: House, maker: str, second: str, who: str | None
+) -> None:
+    """Who issued a token has seen it; the command line of the store's machine hands them out."""
+    app = await house.open(Errand)
+    await house.work()
+    for name, by in (
+        *(("sues", "oidc:sue"), ("other", "oidc:sue"), ("bobs", "oidc:bob"), ("of-a-token", "token:sues")),
+        *(("handed-1", "local:root"), ("handed-2", "local:root")),
+    ):
+        await app.store.put_token(issued(name, by))
+    plan = await app.plan(act(Verb.ABANDON, await jammed(house, app)), as_admin(maker))
+    if who is None:
+        assert (await app.approve(plan.id, as_admin(second))).approved_by == second
+        return
+    with pytest.raises(Forbidden, match=f"{second} cannot approve plan .*: {who} may be behind both"):
+        await app.approve(plan.id, as_admin(second))
+    await app.approve(plan.id, BOB)
+    other = as_admin("token:bobs")
+    with pytest.raises(Forbidden, match="oidc:bob may be behind both"):
+        await app.apply(plan.id, other, reason="the case is closed", confirm="a")
+    again = await app.plan(act(Verb.ABANDON, plan.items[0].saga), as_admin(maker))
+    await app.apply(again.id, as_admin(maker), reason="the case is closed", confirm="a", break_glass=True)
+    with pytest.raises(Forbidden, match=f"{second} cannot acknowledge plan .*: {who} may be behind both"):
+        await app.acknowledge(again.id, as_admin(second))
 
 
 async def test_a_rejected_plan_is_closed_and_its_maker_may_close_it_too(house: House) -> None:

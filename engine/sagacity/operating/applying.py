@@ -28,7 +28,7 @@ from sagacity.model.operating import (
     Verb,
 )
 from sagacity.model.unit import Message
-from sagacity.operating import rules
+from sagacity.operating import persons, rules
 from sagacity.operating.planning import sentence
 from sagacity.store.base import Store
 from sagacity.store.office import Moved
@@ -85,6 +85,7 @@ async def approve(store: Store, id: UUID, actor: Actor, *, hash: str | None) -> 
     """See the facade."""
     plan = await plan_of(store, id)
     rules.check_second(actor, plan)
+    await persons.check_other(store, actor.id, plan.made_by, plan=id, doing="approve")
     if plan.status is PlanStatus.APPROVED and plan.approved_by == actor.id:
         return plan
     check_usable(plan)
@@ -117,6 +118,8 @@ async def acknowledge(store: Store, id: UUID, actor: Actor) -> Plan:
         raise Forbidden(
             f"{actor.id} cannot acknowledge what they did themselves: somebody else must look at it"
         )
+    for earlier in (plan.applied_by, plan.made_by):
+        await persons.check_other(store, actor.id, earlier, plan=id, doing="acknowledge")
     rules.check_role(actor, Role.OPERATOR, (item.definition for item in plan.touches), "acknowledge acts")
     if plan.acknowledged_by is not None:
         return plan
@@ -175,6 +178,7 @@ async def apply(
     _check_storable(reason, ticket)
     rules.check_confirmed(plan, reason=reason, confirm=confirm, break_glass=break_glass)
     needs_second = _lacks_second(plan, actor)
+    await persons.check_other(store, actor.id, plan.approved_by, plan=id, doing="apply")
     applied = replace(
         plan,
         status=PlanStatus.APPLIED,

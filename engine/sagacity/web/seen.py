@@ -5,6 +5,7 @@ it gives the same answer as what there is not.
 """
 
 import builtins
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from sagacity.dry.comparing import Compared
 from sagacity.dry.report import Report
 from sagacity.errors import Forbidden, NotFound
 from sagacity.model.canonical import NULL, Json
-from sagacity.model.operating import ActLine, Actor, AttentionGroup, ItemOutcome, Plan, Role
+from sagacity.model.operating import ActLine, Actor, AttentionGroup, ItemOutcome, Link, Plan, PlanItem, Role
 from sagacity.model.record import Status
 from sagacity.model.views import (
     HistoryLine,
@@ -46,6 +47,11 @@ _V = TypeVar("_V")
 _LIST = 500
 _PLACES = {"started": "input", "completed": "result", "signalled": "data", "act": "args", "undone": "result"}
 """Where in a line of the log stands what people and programs gave."""
+UNSEEN = UUID(int=0)
+"""Stands for a saga that holds or waits for what the caller's do, and that does not exist for them."""
+_UNNAMED = "a saga you may not see"
+_HELD, _NEXT = "; held by ", " has it next"
+_FREED = re.compile(r"^(.* is freed[^;]*);.*$", re.DOTALL)
 _WRITERS = 20
 """Sagas whose secrets are looked for in the state of an object: those that changed it last."""
 
@@ -208,12 +214,12 @@ class Seen:
     async def plan(self, plan: Plan) -> Plan:
         """A plan without the secrets of the sagas that it names, and of what it is given for them."""
         if self._reveal or not self._any_secret():
-            return plan
+            return replace(plan, items=tuple(map(self._next_one, plan.items)))
         flows = self._flows(item.definition for item in plan.items)
         args = orjson.loads(plan.args)
         told = tuple(given.values(flows, plan.verb, args))
         masks = await self._masks_of((item.saga, item.definition) for item in plan.items)
-        items = tuple(masks[item.saga].view(item) for item in plan.items)
+        items = tuple(self._next_one(masks[item.saga].view(item)) for item in plan.items)
         bare = replace(plan, args=secrets.written(given.shown(flows, plan.verb, args)), items=())
         few = [text for item in plan.items[:_WRITERS] for text in masks[item.saga].texts]
         return replace(Mask((*few, *told)).view(bare), items=tuple(map(Mask(told).view, items)))
@@ -222,6 +228,13 @@ class Seen:
         """A page of plans: those that name nothing which does not exist for the caller."""
         mine = [one for one in page.plans if all(self.holds(item.definition) for item in one.items)]
         return replace(page, plans=tuple([await self.plan(one) for one in mine]))
+
+    def _next_one(self, item: PlanItem) -> PlanItem:
+        """Who has a freed lock next may be a saga that does not exist for the caller."""
+        if self._actor.definitions is None or not any(_NEXT in text for text in item.locks):
+            return item
+        told = (_FREED.sub(rf"\1; somebody{_NEXT}", text) if _NEXT in text else text for text in item.locks)
+        return replace(item, locks=tuple(told))
 
     async def outcomes(self, plan: Plan, found: Sequence[ItemOutcome]) -> builtins.list[ItemOutcome]:
         """What became of the items of `plan`, which is as stored."""
@@ -251,7 +264,7 @@ class Seen:
                 count = group.count if self._actor.definitions is None else len(items)
                 whole = self.holds(group.definition)
                 mine = replace(
-                    group,
+                    self._held(group),
                     items=tuple(items),
                     count=group.count if whole else count,
                     exact=group.exact and whole,
@@ -271,16 +284,47 @@ class Seen:
 
     async def locks(self, *, object: str | None = None, saga: UUID | None = None) -> builtins.list[LockView]:
         """Who holds and who queues."""
-        return [
-            one for one in await self._sagas.locks(object=object, saga=saga) if self.holds(one.definition)
-        ]
+        return self.veiled(await self._sagas.locks(object=object, saga=saga))
+
+    def veiled(self, places: Sequence[LockView]) -> builtins.list[LockView]:
+        """Places in queues in which the caller has a saga; who else stands there is not said."""
+        mine = {one.object for one in places if self.holds(one.definition)}
+        return [self._veiled(one) for one in places if one.object in mine]
+
+    def _veiled(self, place: LockView) -> LockView:
+        if self.holds(place.definition):
+            return place
+        return replace(place, saga=UNSEEN, definition=None, key=None)
+
+    async def chain(self, links: Sequence[Link]) -> builtins.list[Link]:
+        """Why a saga waits. What does not exist for the caller is one link without a name."""
+        masks = await self._masks_of((one.saga, one.definition) for one in links)
+        found: builtins.list[Link] = []
+        hidden = False
+        for one in links:
+            behind = None if hidden else one.object
+            if self.holds(one.definition):
+                found.append(replace(masks[one.saga].view(one), object=behind))
+            elif not hidden:
+                found.append(Link(saga=UNSEEN, definition="", key="", object=behind, text=""))
+            hidden = not self.holds(one.definition)
+        return found
+
+    def _held(self, group: AttentionGroup) -> AttentionGroup:
+        """A queue that many stand in, without the chain of who holds it: any of them may be foreign."""
+        if group.kind != "lock" or self._actor.definitions is None:
+            return group
+        mine = self.holds(group.definition)
+        by = f"a saga of {group.definition}" if mine else _UNNAMED
+        what = f"{group.what.partition(_HELD)[0]}{_HELD}{by}"
+        return replace(group, what=what, definition=group.definition if mine else "")
 
     async def object(self, object: str, *, at: int | None = None) -> ObjectView:
         """A participant's last committed value, or that of version `at`; for who sees a saga that had it."""
         versions = await self._touched(object)
         view = await self._sagas.object(object, at=at)
         mask = await self._writers(versions)
-        locks = tuple(one for one in view.locks if self.holds(one.definition))
+        locks = tuple(map(self._veiled, view.locks))
         return replace(view, state=self._state(object, view.state, mask) or NULL, locks=locks)
 
     async def object_history(self, object: str) -> builtins.list[ObjectVersion]:

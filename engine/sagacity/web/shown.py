@@ -10,7 +10,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from sagacity.errors import NotFound
-from sagacity.model.operating import ActLine, AttentionGroup, ItemOutcome, Plan, Selection
+from sagacity.model.operating import Action, ActLine, Actor, AttentionGroup, ItemOutcome, Plan, Selection
 from sagacity.model.views import HistoryLine, SagaSummary, SagaView
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import SagaRow
@@ -26,6 +26,7 @@ def shown(sagas: Orchestrator) -> Orchestrator:
 
 _SAME = ("resolve", "list", "counts", "locks", "object", "object_history")
 _CHECKED = ("history", "outcome", "preview")
+_DECIDING = ("apply", "approve", "reject", "acknowledge", "plan_again")
 
 
 class _Shown:
@@ -38,11 +39,22 @@ class _Shown:
             return getattr(self._mine, name)
         if name in _CHECKED:
             return _checked(self._mine, name)
+        if name in _DECIDING:
+            return self._deciding(name)
         return getattr(self._sagas, name)
 
     @property
     def _mine(self) -> Seen:
         return Seen(self._sagas, present().actor)
+
+    def _deciding(self, name: str) -> Any:
+        """A decision about a plan: of one that is not theirs to see nothing is said but that."""
+
+        async def call(plan: UUID, *given: Any, **more: Any) -> Any:
+            await self.plan_of(plan)
+            return await getattr(self._sagas, name)(plan, *given, **more)
+
+        return call
 
     async def show(self, saga: str | UUID) -> SagaView:
         """See `Looking.show`."""
@@ -89,7 +101,18 @@ class _Shown:
 
     async def waits_for(self, saga: str | UUID) -> Any:
         """See `Operating.waits_for`."""
-        return await self._sagas.waits_for(await self._mine.existing(saga))
+        mine = self._mine
+        return await mine.chain(await self._sagas.waits_for(await mine.existing(saga)))
+
+    async def plan(self, action: Action, actor: Actor, **more: Any) -> Plan:
+        """See `Operating.plan`."""
+        if action.selection is not None:
+            await self.selection(action.selection)
+        visible = await self._mine.visible(action.sagas)
+        for saga in action.sagas:
+            if saga not in visible:
+                raise NotFound(f"no saga {saga}")
+        return await self._sagas.plan(action, actor, **more)
 
 
 def _checked(mine: Seen, name: str) -> Any:
@@ -127,7 +150,7 @@ class _Store:
     async def lock_board(self, *, limit: int = 1_000) -> LockBoard:
         """See `Office.lock_board`."""
         board, mine = await self._sagas.store.lock_board(limit=limit), self._mine
-        return replace(board, locks=tuple(one for one in board.locks if mine.holds(one.definition)))
+        return replace(board, locks=tuple(mine.veiled(board.locks)))
 
     async def acts_of(self, sagas: Sequence[UUID]) -> list[ActLine]:
         """See `Office.acts_of`."""

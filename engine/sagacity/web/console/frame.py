@@ -28,6 +28,7 @@ from sagacity.errors import SagacityError
 from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import values
 from sagacity.web.guard.caller import caller_of, csrf_token
+from sagacity.web.seen import UNSEEN
 from sagacity.web.signing import whoami
 
 THEMES = ("auto", "light", "dark")
@@ -87,6 +88,7 @@ class Frame:
         self._templates.globals |= {
             "static": lambda name: f"/console/static/{name}?v={self.assets[name].tag}",
             "nav": NAV,
+            "unseen": str(UNSEEN),
             "themes": THEMES,
             "command": self.command,
             "url": url,

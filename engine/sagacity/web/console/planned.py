@@ -143,14 +143,8 @@ async def _decided(sagas: Orchestrator, plan: UUID, decision: str, form: Form, a
     elif decision == "acknowledge":
         await sagas.acknowledge(plan, actor)
     else:
-        return await _again(sagas, plan, actor)
+        return (await sagas.plan_again(plan, actor)).id
     return plan
-
-
-async def _again(sagas: Orchestrator, id: UUID, actor: Actor) -> UUID:
-    """As `Operating.plan_again`, of a plan that is theirs to see."""
-    await sagas.plan_of(id)
-    return (await sagas.plan_again(id, actor)).id
 
 
 async def _items(sagas: Orchestrator, plan: Plan) -> list[Shown]:

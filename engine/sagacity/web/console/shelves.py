@@ -111,7 +111,7 @@ def _dry_runs(router: APIRouter, frame: Frame) -> None:
             report=report,
             lines=report.text().splitlines() if report is not None else (),
             definition=definition,
-            definitions=sorted(frame.sagas.project.flows),
+            definitions=sorted(name for name in frame.sagas.project.flows if mine.holds(name)),
             next=next_cursor(all_, limit=PAGE),
         )
 
@@ -120,7 +120,9 @@ def _definitions(router: APIRouter, frame: Frame) -> None:
     @router.get("/definitions")
     async def definitions(request: Request) -> Response:
         workers = await frame.sagas.store.workers()
-        found = [await _known(frame.sagas, flow, workers) for flow in frame.sagas.project.flows.values()]
+        mine = seen(request, frame.sagas)
+        flows = [flow for flow in frame.sagas.project.flows.values() if mine.holds(flow.name)]
+        found = [await _known(frame.sagas, flow, workers) for flow in flows]
         return await frame.page(request, "definitions.html", found=found, workers=workers)
 
 

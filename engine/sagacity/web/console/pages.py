@@ -32,12 +32,13 @@ def _own(frame: Frame) -> APIRouter:
     router = frame.router()
 
     @router.get("/console/static/{name}")
-    async def static(name: str) -> Response:
-        """A file of the pages; its address changes with its content, so it is kept for good."""
+    async def static(name: str, v: str = "") -> Response:
+        """A file of the pages; where its address changes with its content (`v`), it is kept for good."""
         asset = frame.assets.get(name)
         if asset is None:
             raise NotFound(f"no file {name!r}")
-        headers = {"cache-control": "public, max-age=31536000, immutable", "etag": f'"{asset.tag}"'}
+        kept = "public, max-age=31536000, immutable" if v == asset.tag else "no-cache"
+        headers = {"cache-control": kept, "etag": f'"{asset.tag}"'}
         return Response(asset.body, media_type=asset.kind, headers=headers)
 
     @router.get("/find")

@@ -68,12 +68,13 @@ class Gate:
 
         try:
             refusal, receive = await self._admitted(request, caller, receive)
+            answer = self._app if refusal is None else pages.readable(request, refusal)
             with calling(caller):
-                await (refusal or self._app)(scope, receive, sent)
+                await answer(scope, receive, sent)
         except Exception as error:
             if begun:
                 raise
-            await _failed(request, error)(scope, receive, sent)
+            await pages.readable(request, _failed(request, error))(scope, receive, sent)
 
     async def _admitted(
         self, request: Request, caller: Caller, receive: Receive

@@ -1,16 +1,20 @@
-"""Whether a call that changes something was sent by a page of ours, or by a program.
+"""Whether a call was sent by a page of ours, or by a program; and what a page is told that is refused.
 
 A browser sends cookies with whatever any page asks it to. So a call from a browser must come from our own
 origin, and one with a session must carry that session's token, which no other page can read.
 """
 
+from html import escape
 from urllib.parse import parse_qs, urlsplit
 
+import orjson
 from fastapi import Request
+from fastapi.responses import HTMLResponse, Response
 from starlette.types import Message, Receive
 
 from sagacity.web.guard.caller import Caller
 from sagacity.web.guard.sessions import same
+from sagacity.web.problems import MEDIA_TYPE
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORM = "application/x-www-form-urlencoded"
@@ -59,3 +63,54 @@ def local_path(wanted: str) -> str:
     """`wanted` where it is a path of this server; `/` for everything that could lead elsewhere."""
     fine = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return wanted if fine and "\\" not in wanted else "/"
+
+
+_PROGRAMS = ("/v1", "/metrics", "/health", "/ready")
+"""Where only programs call."""
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title} · Sagacity</title>
+<link rel="stylesheet" href="/console/static/console.css">
+<link rel="icon" href="/console/static/mark.svg" type="image/svg+xml">
+</head>
+<body>
+<header class="top"><a class="brand" href="/">Sagacity</a></header>
+<main id="main">
+<div class="head"><p class="over num">{status}</p><h1>{title}</h1></div>
+<p class="lead">{detail}</p>
+{more}
+</main>
+</body>
+</html>
+"""
+_MORE = {
+    401: "<p>A browser cannot send a token. Whoever runs this server lets people sign in by setting "
+    "<code>SAGACITY_OIDC_ISSUER</code>.</p>",
+    403: '<p><a href="/">What needs somebody</a></p>',
+}
+
+
+def readable(request: Request, refusal: Response) -> Response:
+    """A refusal as a page, for a browser that asked for one; else as it is. Its headers stay."""
+    path = request.scope["path"]
+    program = any(path == one or path.startswith(f"{one}/") for one in _PROGRAMS)
+    wanted = "text/html" in request.headers.get("accept", "") and not program
+    if not wanted or refusal.media_type != MEDIA_TYPE:
+        return refusal
+    told = orjson.loads(bytes(refusal.body))
+    status = refusal.status_code
+    page = _PAGE.format(
+        title=escape(told["title"]),
+        detail=escape(told["detail"]),
+        status=status,
+        more=_MORE.get(status, ""),
+    )
+    kept = {name: refusal.headers[name] for name in _KEPT if name in refusal.headers}
+    return HTMLResponse(page, status, headers=kept)
+
+
+_KEPT = ("retry-after", "www-authenticate")

@@ -25,6 +25,7 @@ from sagacity import (
     effect,
     exclusive,
     operation,
+    override,
     step,
 )
 
@@ -173,6 +174,7 @@ class Sale(Saga, version=1, key="order"):
     charge = reserved.to(paid)
     check = paid.to(checked)
     ship = checked.to(sent)
+    at_the_counter = override(paid, sent, why="the customer took it along")
 
     def participants(self, sale: Input) -> Iterable[Lock]:
         """One sale of a customer at a time."""

@@ -47,6 +47,9 @@ def _take(url: str, pages: dict[str, str]) -> None:
                 page.goto(url + path)
                 if name == "plan":
                     page.get_by_role("button", name="Plan it").click()
+                if name == "definitions":
+                    page.get_by_text("its states").first.click()
+                    page.get_by_text("its states").first.evaluate("it => it.scrollIntoView()")
                 page.screenshot(path=INTO / f"{name}-{colours}.png")
         browser.close()
 

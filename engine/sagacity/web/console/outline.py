@@ -8,18 +8,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sagacity.definition.flow import Flow
-from sagacity.web.console.picture import Said, said_of
+from sagacity.web.console.picture import Said, said_of, said_of_override
 from sagacity.web.console.svg import Walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way out of a state. `gone`: this saga went it; `undo`: what became of its compensation."""
+    """One way out of a state.
+
+    Attributes:
+        gone: this saga went it.
+        undo: what became of its compensation.
+        why: only an operator goes it, and for this; None: the flow goes it.
+    """
 
     target: str
     said: tuple[Said, ...]
     gone: bool
     undo: str | None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,17 @@ def _items(flow: Flow, walk: Walk) -> Iterator[Item]:
                         undo=_UNDO.get(undo or ""),
                     )
                 )
+        ways += [
+            Way(
+                target=way.target,
+                said=(said_of_override(way),),
+                gone=way.name in walk.forced,
+                undo=None,
+                why=way.why,
+            )
+            for way in flow.overrides
+            if way.source == node.id
+        ]
         kinds = {"parallel": "all of these side by side", "compound": "these, one after the other"}
         yield Item(
             state=node.id,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagacity.cli.words import length, name
-from sagacity.definition.flow import CANCEL, NO_DEADLINE, Await, Edge, Flow, Step
+from sagacity.definition.flow import CANCEL, NO_DEADLINE, Await, Edge, Flow, Override, Step
 from sagacity.model.record import WaitsFor
 
 BOX, LINE, AIR, PAD, TITLE, LANE = 44.0, 16.0, 26.0, 16.0, 22.0, 18.0
@@ -19,7 +19,7 @@ BESIDE = 40.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """One line beside an arrow. `role`: step, undo, wait, guard or note."""
+    """One line beside an arrow. `role`: step, undo, wait, guard, note or override."""
 
     text: str
     role: str
@@ -44,7 +44,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrow:
-    """The way from one state to another: its corners, and what is said beside it, from (`x`, `y`) down."""
+    """The way from one state to another: its corners, and what is said beside it, from (`x`, `y`) down.
+
+    Attributes:
+        source, target: what it joins in the picture: a state, or the frame that the state stands in.
+        steps: what runs on the way.
+        override: only an operator goes it; where it really leads from and to, and what for.
+    """
 
     source: str
     target: str
@@ -53,6 +59,7 @@ class Arrow:
     x: float
     y: float
     steps: tuple[str, ...] = ()
+    override: Override | None = None
 
 
 @dataclass(slots=True)
@@ -130,6 +137,7 @@ class _Layout:
             ]
             top = low + AIR + LINE * max([*said, 1])
         self._arrows(picture, between, ranks)
+        self._by_hand(picture, children)
         return picture
 
     def _block(self, state: str) -> Picture:
@@ -183,6 +191,19 @@ class _Layout:
         for _, source, target, said in sorted(far, key=lambda item: item[0]):
             arrow = _around(picture.box(source), picture.box(target), said, picture.right + LANE)
             picture.arrows.append(replace(arrow, steps=self._steps(source, target)))
+            picture.right = arrow.x + wide(said)
+
+    def _by_hand(self, picture: Picture, children: Sequence[str]) -> None:
+        """Override edges between these, each on a lane of its own at the right of all else."""
+        found = []
+        for way in self.flow.overrides:
+            source, target = self._upto(way.source, children), self._upto(way.target, children)
+            if source is not None and target is not None and source != target:
+                found.append((picture.box(source), picture.box(target), way))
+        for source_box, target_box, way in sorted(found, key=lambda one: abs(one[0].y - one[1].y)):
+            said = [said_of_override(way)]
+            arrow = _beside(picture, source_box, target_box, said, picture.right + LANE)
+            picture.arrows.append(replace(arrow, override=way))
             picture.right = arrow.x + wide(said)
 
     def _steps(self, source: str, target: str) -> tuple[str, ...]:
@@ -261,6 +282,31 @@ def _around(source: Box, target: Box, said: Sequence[Said], lane: float) -> Arro
     return Arrow(source=source.state, target=target.state, points=points, said=tuple(said), x=lane + 8, y=y)
 
 
+def _beside(picture: Picture, source: Box, target: Box, said: Sequence[Said], lane: float) -> Arrow:
+    """As `_around`, a little apart from those, and around a state that stands in the way."""
+    low, top = source.y + source.height, target.y
+    out, into = low - source.height * 0.16, top + target.height * 0.16
+    if _is_free(picture, source):
+        begin: tuple[tuple[float, float], ...] = ((source.x + source.width, out), (lane, out))
+    else:
+        begin = ((source.middle + 20, low), (source.middle + 20, low + 7), (lane, low + 7))
+    if _is_free(picture, target):
+        end: tuple[tuple[float, float], ...] = ((lane, into), (target.x + target.width + 2, into))
+    else:
+        end = ((lane, top - 9), (target.middle + 20, top - 9), (target.middle + 20, top - 2))
+    y = (begin[-1][1] + end[0][1]) / 2 - LINE * len(said) / 2 + LINE * 0.72
+    points = (*begin, *end)
+    return Arrow(source=source.state, target=target.state, points=points, said=tuple(said), x=lane + 8, y=y)
+
+
+def _is_free(picture: Picture, box: Box) -> bool:
+    """Nothing stands at its right."""
+    return not any(
+        other.x >= box.x + box.width and other.y < box.y + box.height and box.y < other.y + other.height
+        for other in picture.boxes
+    )
+
+
 def wide(said: Sequence[Said]) -> float:
     """How much room lines of text take, across."""
     return max((_SMALL * len(line.text) for line in said), default=0.0) + 8
@@ -281,6 +327,11 @@ def said_of(flow: Flow, edge: Edge) -> Iterator[Said]:
         yield Said(text="all done", role="note")
     for guard in edge.guards:
         yield Said(text=f"if {'' if guard.expected else 'not '}{name(guard.name)}", role="guard")
+
+
+def said_of_override(way: Override) -> Said:
+    """What is said beside a way that only an operator goes."""
+    return Said(text=f"by hand: {name(way.name)}", role="override")
 
 
 def _of_step(step: Step) -> Iterator[Said]:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from sagacity.cli.words import length, name
+from sagacity.model.by_hand import Forced
 from sagacity.model.record import EffectStatus, Record
 from sagacity.model.views import HistoryLine
 from sagacity.web.console.svg import Walk
@@ -59,13 +60,13 @@ def _content(line: HistoryLine) -> dict[str, Any]:
     return dict(orjson.loads(line.data)) if line.data is not None else {}
 
 
-def moves(story: Sequence[HistoryLine]) -> Iterator[tuple[datetime, tuple[str, ...]]]:
-    """When it reached which state."""
+def moves(story: Sequence[HistoryLine]) -> Iterator[tuple[datetime, tuple[str, ...], bool]]:
+    """When it reached which state, and whether it was moved there by hand."""
     for line in story:
         if line.kind in _MOVES:
             state = _content(line).get("state")
             if state:
-                yield line.at, tuple(state)
+                yield line.at, tuple(state), line.kind == Forced.kind
 
 
 def walk(record: Record, story: Sequence[HistoryLine], now: datetime) -> Walk:
@@ -74,13 +75,15 @@ def walk(record: Record, story: Sequence[HistoryLine], now: datetime) -> Walk:
     end = record.updated_at if record.status.final else now
     spent: Counter[str] = Counter()
     visits: Counter[str] = Counter()
-    for (at, state), (until, after) in pairwise([*reached, (end, ())]):
+    for (at, state, _), (until, after, _) in pairwise([*reached, (end, (), False)]):
         for leaf in state:
             spent[leaf] += max(0.0, (until - at).total_seconds())  # type: ignore[assignment]
             visits[leaf] += leaf not in after or not after
+    edges = (_content(line).get("edge") for line in story if line.kind == Forced.kind)
     ways = {
         (a, b)
-        for (_, old), (_, new) in pairwise(reached)
+        for (_, old, _), (_, new, by_hand) in pairwise(reached)
+        if not by_hand
         for a in old
         if a not in new
         for b in new
@@ -94,10 +97,11 @@ def walk(record: Record, story: Sequence[HistoryLine], now: datetime) -> Walk:
     }
     return Walk(
         here=here,
-        been=frozenset(leaf for _, state in reached for leaf in state) | here,
+        been=frozenset(leaf for _, state, _ in reached for leaf in state) | here,
         notes=notes,
         undo=_undo(record) if record.backward else {},
         ways=frozenset(ways),
+        forced=frozenset(edge for edge in edges if edge),
     )
 
 

@@ -24,7 +24,8 @@ class Walk:
         been: states that it has left or stands in.
         notes: state → a few words below its name (time spent there).
         undo: step → what became of its compensation: undone, open or gave_up; only while it goes back.
-        ways: pairs of states that it has gone between.
+        ways: pairs of states that it has gone between by itself.
+        forced: names of the override edges by which an operator has moved it.
     """
 
     here: frozenset[str] = frozenset()
@@ -32,6 +33,7 @@ class Walk:
     notes: Mapping[str, str] = field(default_factory=dict)
     undo: Mapping[str, str] = field(default_factory=dict)
     ways: frozenset[tuple[str, str]] = frozenset()
+    forced: frozenset[str] = frozenset()
 
 
 def svg(flow: Flow, walk: Walk | None = None, *, id: str = "diagram") -> str:
@@ -101,9 +103,18 @@ def _state(flow: Flow, box: Box, walk: Walk) -> Iterator[str]:
 
 
 def _arrow(arrow: Arrow, walk: Walk, id: str) -> Iterator[str]:
-    kind = "gone" if (arrow.source, arrow.target) in walk.ways else "way"
+    way = arrow.override
+    if way is None:
+        kind = "gone" if (arrow.source, arrow.target) in walk.ways else "way"
+    else:
+        kind = "gone" if way.name in walk.forced else "way"
     drawn = " ".join(f"{'M' if n == 0 else 'L'}{x:g} {y:g}" for n, (x, y) in enumerate(arrow.points))
-    yield f'<path class="edge {kind}" d="{drawn}" marker-end="url(#{id}-{kind})"/>'
+    path = f'd="{drawn}" marker-end="url(#{id}-{kind})"'
+    if way is None:
+        yield f'<path class="edge {kind}" {path}/>'
+    else:
+        why = f"{way.source} to {way.target}, only by an operator: {way.why}"
+        yield f'<path class="edge {kind} override" {path}><title>{escape(why)}</title></path>'
     for number, line in enumerate(arrow.said):
         yield (
             f'<text class="said {line.role}" x="{arrow.x:g}" y="{arrow.y + number * LINE:g}">'

@@ -24,6 +24,7 @@
     │   └── SinkUnavailable    where anchors go, outside the database
     ├── ConfigError            settings, modules, files
     │   └── MissingExternal
+    ├── Unfinished             a dry run whose process was ended
     └── StepError              raised by user code inside a step to say how it failed
         ├── Refused
         ├── Unavailable
@@ -203,6 +204,10 @@ class ConfigError(SagacityError):
 
 class MissingExternal(ConfigError):
     """A step takes an external that could not be made in this process."""
+
+
+class Unfinished(SagacityError):
+    """The process that played a dry run was ended by somebody. Nothing happened: run it again."""
 
 
 class StepError(SagacityError):

@@ -93,6 +93,7 @@ FAILURES: dict[type[BaseException], Failure] = {
     errors.HistoryLost: _failure(Exit.FOUND, 503, "history-lost", "History was lost"),
     errors.ConfigError: _failure(Exit.USAGE, 500, "configuration", "Something is missing or wrong here"),
     errors.StepError: _failure(Exit.REFUSED, 409, "step", "A step refused"),
+    errors.Unfinished: _failure(Exit.UNREACHABLE, 503, "unfinished", "The dry run is not finished", 1),
     errors.SagacityError: FAULT,
     TimeoutError: _failure(Exit.UNREACHABLE, 504, "timeout", "It took too long", 1),
 }

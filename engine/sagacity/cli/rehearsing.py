@@ -172,7 +172,7 @@ async def _told_in_lines(call: Call, stage: "Apart", orders: "list[Asked]") -> b
         number += 1
         ok = ok and answer.ok
         if answer.error is not None:
-            ends["could not be played"] += 1
+            ends["not finished" if answer.error == "Unfinished" else "could not be played"] += 1
             call.text(f"! {number}: {answer.message}")
             continue
         report = read_report(answer.said or "")

@@ -7,6 +7,7 @@ async with Apart.started(place) as stage:
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import sys
@@ -17,7 +18,7 @@ from datetime import timedelta
 
 from sagacity import errors
 from sagacity.dry.orders import Answer, Asked, Place, Setting
-from sagacity.errors import SagacityError
+from sagacity.errors import SagacityError, Unfinished
 
 _LINE = 64 * 1024 * 1024
 """Bytes of one answer at the most."""
@@ -84,6 +85,7 @@ class Apart:
 
         Raises:
             TimeoutError: it took longer.
+            Unfinished: the process was ended by somebody.
             SagacityError: as it was raised there.
         """
         async with self._turn:
@@ -99,14 +101,15 @@ class Apart:
     ) -> AsyncIterator[Answer]:
         """What came of each, in order; the next ones are played while earlier ones are told.
 
-        An order that could not be played is answered with its `error` and `message`, and the others go on.
+        An order that could not be played is answered with its `error` and `message`, and the others go on. If
+        the process is ended by somebody, that and all behind it are answered as `Unfinished`.
 
         Args:
             orders: any number.
             within: real time for each answer; after it the process is ended, for a step hangs in it.
 
         Raises:
-            TimeoutError: one took longer. SagacityError: the process ended.
+            TimeoutError: one took longer.
         """
         async with self._turn:
             ahead = iter(orders)
@@ -128,6 +131,8 @@ class Apart:
                     answer = await self._said()
                     if answer.played is None:
                         return answer
+        except Unfinished as error:
+            return Answer(error=type(error).__name__, message=str(error), ok=False)
         except TimeoutError:
             self._process.kill()
             raise TimeoutError(f"a dry run took longer than {within}: does a step hang?") from None
@@ -143,8 +148,9 @@ class Apart:
 
     async def _send(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
-        await self._process.stdin.drain()
+        with contextlib.suppress(ConnectionError):  # it was killed: who waits for its answer finds out
+            self._process.stdin.write(line.encode() + b"\n")
+            await self._process.stdin.drain()
 
     async def _answer(self) -> Answer:
         answer = await self._said()
@@ -155,9 +161,12 @@ class Apart:
     async def _said(self) -> Answer:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
-        if not line:
+        if not line.endswith(b"\n"):  # it ended, perhaps in the middle of a word
             code = await self._process.wait()
-            raise SagacityError(f"the process of the dry run ended by itself, with {code}")
+            how = f"was killed (signal {-code})" if code < 0 else f"ended by itself (code {code})"
+            raise Unfinished(
+                f"not finished: the process of the dry run {how}; nothing happened, so run it again"
+            )
         return Answer.model_validate_json(line)
 
     async def _end(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TextIO
@@ -27,6 +28,9 @@ from sagacity.store.base import Store
 
 _AHEAD = 64
 """Runs that may wait to be put away while others are played."""
+
+_AT_THE_END = 10.0
+"""Real seconds that anything may still take when nobody waits any more."""
 
 _Waiting = tuple[Answer, Kept | None]
 
@@ -52,21 +56,41 @@ async def _serve(setting: Setting, out: TextIO) -> None:
 
     try:
         async with _opened(setting) as store:
-            lines = asyncio.get_running_loop().run_in_executor
-            await lines(None, str)  # the thread that reads orders is there before the guard is armed
+            orders = _orders()  # the thread that reads them is there before the guard is armed
             await _warm(store)
             GUARD.only_these()
             say(Answer(played=0))
             reads = RealReads(asyncio.get_running_loop())
             stage = Stage(reads)
             async with _Putting.begun(store, say, notices=setting.notices) as putting:
-                while line := await lines(None, sys.stdin.readline):
+                while line := await orders.get():
                     asked = Asked.model_validate_json(line)
                     answer, kept = await _answered(asked, stage, store, say)
                     await putting.put((answer, kept if asked.keep else None))
             await reads.close()
     except SagacityError as error:
         say(Answer(error=type(error).__name__, message=str(error), ok=False))
+
+
+def _orders() -> asyncio.Queue[str]:
+    """Orders as they come, an empty one at the end: the pipe closed, or whoever asked is gone.
+
+    Then nobody waits for an answer any more, and a step that hangs must not keep the process for ever.
+    """
+    loop = asyncio.get_running_loop()
+    orders: asyncio.Queue[str] = asyncio.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            loop.call_soon_threadsafe(orders.put_nowait, line)
+        last = threading.Timer(_AT_THE_END, os._exit, (1,))
+        last.daemon = True
+        last.start()
+        with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+            loop.call_soon_threadsafe(orders.put_nowait, "")
+
+    threading.Thread(target=read, name="orders", daemon=True).start()
+    return orders
 
 
 class _Putting:
@@ -166,8 +190,6 @@ async def _answered(
 
 async def _in_a_thread(work: Callable[[], Any]) -> Any:
     """Run `work` in a fresh thread, which the guard watches."""
-    import threading
-
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
 

@@ -19,6 +19,7 @@ from sagacity.dry.rehearsing import dry_run
 from sagacity.dry.report import Report
 from sagacity.dry.script import Script
 from sagacity.dry.shelf import stored_report
+from sagacity.errors import Unfinished
 from sagacity.orchestrator import Orchestrator
 from sagacity.web import answers
 from sagacity.web.acts import check_known
@@ -191,7 +192,7 @@ class _Call:
         async with turns:
             found = await dry_runs(self._body.definition, inputs, **self._told, sources=self._sources)
         items = [await self._rehearsed(one) for one in found]
-        ends = Counter(one.verdict or "could not be played" for one in items)
+        ends = Counter(_end(one, outcome) for one, outcome in zip(items, found, strict=True))
         all_ok = all(one.ok for one in items)
         return answers.one(Rehearsals(ok=all_ok, ends=dict(ends), items=tuple(items)), status=201)
 
@@ -236,6 +237,12 @@ class _Call:
     @property
     def _sources(self) -> Sources:
         return Sources(**self._body.sources)
+
+
+def _end(one: Rehearsed, outcome: Outcome[Report]) -> str:
+    if one.verdict is not None:
+        return one.verdict
+    return "not finished" if isinstance(outcome.error, Unfinished) else "could not be played"
 
 
 def _found_at(run: UUID | None) -> dict[str, str]:

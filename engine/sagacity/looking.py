@@ -13,6 +13,7 @@ from sagacity.errors import Conflict, NotFound, RefusedAct
 from sagacity.model.canonical import NULL
 from sagacity.model.record import Effect, EffectStatus, Lane, Record, Status
 from sagacity.model.views import (
+    Count,
     HistoryLine,
     LockView,
     ObjectVersion,
@@ -156,6 +157,10 @@ class Looking:
     async def counts(self, definition: str | None = None) -> dict[Status, int]:
         """How many sagas per status, exactly."""
         return await self.store.counts(definition=definition)
+
+    async def tally(self, definition: str | None = None, *, upto: int = 100_000) -> dict[Status, Count]:
+        """How many sagas per status, each to `upto` and no further: quick, however many there are."""
+        return await self.store.tally(definition=definition, upto=upto)
 
     async def statuses(self, ids: Sequence[UUID]) -> dict[UUID, SagaSummary]:
         """Where these sagas stand."""

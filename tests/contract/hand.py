@@ -430,6 +430,7 @@ class Hand:
         for method, *arguments in (
             ("sagas", narrowed),
             ("counts",),
+            ("tally",),
             ("statuses", [*some, self.id()]),
             ("locks",),
             ("wait_graph",),

@@ -2,11 +2,15 @@
 
 from datetime import timedelta
 
+import pytest
+
 from sagacity.ids import new_id
 from sagacity.model.canonical import JsonText
 from sagacity.model.record import Status, WaitsFor
 from sagacity.model.unit import Notice
-from sagacity.store.base import Store
+from sagacity.model.views import Count
+from sagacity.store.base import Filter, Store
+from sagacity.store.office import Term
 from tests.contract.builders import (
     FLOW,
     NOON,
@@ -34,7 +38,7 @@ async def test_an_empty_store_counts_nothing_and_knows_of_no_oldest(store: Store
 
 
 async def test_gauges_by_status_are_the_exact_counts_wherever_a_saga_stands(
-    store: Store, desk: Bench
+    store: Store, desk: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Owned, handed back, asleep, rung, paused, queued, stuck, ended: each once, and in its status."""
     for status in (Status.COMMITTED, Status.COMMITTED, Status.ROLLED_BACK, Status.STUCK):
@@ -68,6 +72,31 @@ async def test_gauges_by_status_are_the_exact_counts_wherever_a_saga_stands(
         assert seen.of(status) == number
     assert seen.lock_waits == 1
     assert seen.workers == 1
+    await tallies_agree(store)
+    running = {saga.id for saga in await store.sagas(Filter()) if saga.status is Status.RUNNING}
+    assert len(running) == 4
+    assert {saga.id for saga in await store.sagas(Filter(status=(Status.RUNNING,)))} == running
+    term = Term(field="status", values=(Status.RUNNING.value,))
+    assert {saga.id for saga in await store.search([term], limit=50)} == running
+    monkeypatch.setattr("sagacity.store.gauges._FEW", 1)
+    assert {saga.id for saga in await store.search([term], limit=50)} == running, "where there are many"
+
+
+async def tallies_agree(store: Store) -> None:
+    """To whatever limit: never more than there are, and exact only where it says so."""
+    for definition in (None, FLOW, "Ended", "Nobody"):
+        true = await store.counts(definition=definition)
+        whole = await store.tally(definition=definition)
+        assert {status: count.number for status, count in whole.items()} == true
+        assert all(count.exact for count in whole.values())
+        for upto in (1, 2, 3, 10, 20, 30, 40):
+            some = await store.tally(definition=definition, upto=upto)
+            for status in Status:
+                count = some.get(status, Count(number=0, exact=True))
+                assert count.number <= true.get(status, 0), (definition, upto, status)
+                assert not count.exact or count.number == true.get(status, 0), (definition, upto, status)
+            if definition is None:
+                assert max(count.number for count in some.values()) <= upto * 4
 
 
 async def test_the_oldest_runnable_is_whoever_has_waited_longest_for_a_worker(

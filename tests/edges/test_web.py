@@ -336,7 +336,7 @@ async def test_a_database_that_cannot_be_reached_is_503_with_retry_after(
         raise StoreUnavailable("the database cannot be reached: no route")
 
     with monkeypatch.context() as patched:
-        for name in ("check", "counts", "sagas", "put"):
+        for name in ("check", "tally", "sagas", "put"):
             patched.setattr(api.sagas.store, name, gone)
         answers = [
             await api.get("/ready"),
@@ -364,7 +364,7 @@ async def test_every_error_class_has_its_status(
     async def raising(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(api.sagas.store, "counts", raising)
+    monkeypatch.setattr(api.sagas.store, "tally", raising)
     is_problem(await api.get("/v1/counts"), status, str(error))
 
 
@@ -374,7 +374,7 @@ async def test_a_fault_of_ours_says_its_id_and_not_its_trace(
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a wheel came off")
 
-    monkeypatch.setattr(api.sagas.store, "counts", broken)
+    monkeypatch.setattr(api.sagas.store, "tally", broken)
     answer = await api.get("/v1/counts")
     body = is_problem(answer, 500)
     assert "wheel" not in answer.text

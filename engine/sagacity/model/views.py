@@ -166,3 +166,14 @@ class Verdict:
     sagas: int
     objects: int
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many there are: `number`, or, where it is not `exact`, at least so many."""
+
+    number: int
+    exact: bool
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(number=self.number + other.number, exact=self.exact and other.exact)

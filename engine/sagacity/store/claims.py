@@ -212,6 +212,12 @@ def workers(conn: Connection, scope: Scope, *, now: Now) -> list[WorkerInfo]:
 # --- sagas ------------------------------------------------------------------------------------------
 
 
+def instant(conn: Connection, now: Now) -> datetime:
+    """The instant as a value: a planner that is to walk a range of an index must see where it ends."""
+    found: datetime = now if isinstance(now, datetime) else conn.execute(select(now)).scalar_one()
+    return found
+
+
 def claim(
     conn: Connection, scope: Scope, worker: UUID, definitions: Served, *, limit: int, now: Now
 ) -> list[Claimed]:

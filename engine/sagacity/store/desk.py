@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from sagacity.decide.attention import Limits
@@ -14,7 +14,7 @@ from sagacity.errors import StoreError
 from sagacity.model.operating import ActLine, Plan, PlanStatus, Selection, Token
 from sagacity.model.unit import Message
 from sagacity.model.views import SagaSummary
-from sagacity.store import finding, plans, tokens
+from sagacity.store import claims, finding, plans, tokens
 from sagacity.store import matters as looked
 from sagacity.store.base import SagaRow
 from sagacity.store.claims import Now
@@ -136,14 +136,16 @@ class PortableOffice(Ground):
     async def search(
         self, terms: Sequence[Term], *, limit: int, before: UUID | None = None
     ) -> list[SagaSummary]:
-        return await self._read(
-            lambda conn: finding.search(conn, self._scope, terms, limit=limit, before=before)
-        )
+        def work(conn: Connection) -> list[SagaSummary]:
+            now = self._instant(conn)
+            return finding.search(conn, self._scope, terms, limit=limit, before=before, now=now)
+
+        return await self._read(work)
 
     async def matters(self, limits: Limits) -> Matters:
         def work(conn: Connection) -> Matters:
             leases = self._instant(conn)
-            now = conn.execute(select(leases)).scalar_one() if isinstance(leases, ColumnElement) else leases
+            now = claims.instant(conn, leases)
             return looked.matters(conn, self._scope, limits, now=now, leases=leases)
 
         return await self._snapshot(work)

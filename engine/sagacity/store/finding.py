@@ -12,6 +12,8 @@ from sagacity.model.record import Status, WaitsFor
 from sagacity.model.views import SagaSummary
 from sagacity.store import schema
 from sagacity.store.base import SagaRow
+from sagacity.store.claims import Now, instant
+from sagacity.store.gauges import running
 from sagacity.store.office import Term
 from sagacity.store.reads import SUMMARY, summary_of
 from sagacity.store.rows import Scope, record_of, saga_row_of
@@ -35,10 +37,19 @@ def by_id(conn: Connection, scope: Scope, sagas: Sequence[UUID]) -> dict[UUID, S
 
 
 def search(
-    conn: Connection, scope: Scope, terms: Sequence[Term], *, limit: int, before: UUID | None
+    conn: Connection,
+    scope: Scope,
+    terms: Sequence[Term],
+    *,
+    limit: int,
+    before: UUID | None,
+    now: Now,
 ) -> list[SagaSummary]:
     """Newest first."""
-    conditions = [_condition(term, scope) for term in terms]
+    conditions = [
+        running(conn, scope, instant(conn, now)) if _asks_for_running(term) else _condition(term, scope)
+        for term in terms
+    ]
     errors = [term for term in terms if term.field == "error"]
     if not errors:
         query = _page(select(*SUMMARY), scope, conditions, before).limit(limit)
@@ -76,6 +87,10 @@ def _by_error(
 def _says(row: Any, term: Term) -> bool:
     told = f"{row.reason or ''}\n{last_error(record_of(row)) or ''}".casefold()
     return any(value.casefold() in told for value in term.values) != term.negated
+
+
+def _asks_for_running(term: Term) -> bool:
+    return term.field == "status" and term.values == (Status.RUNNING,) and not term.negated
 
 
 def _condition(term: Term, scope: Scope) -> ColumnElement[bool]:

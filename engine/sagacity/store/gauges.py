@@ -8,13 +8,13 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, union_all
 
 from sagacity.model.canonical import loaded
 from sagacity.model.gauges import Gauges
 from sagacity.model.record import Status
 from sagacity.store import schema
-from sagacity.store.claims import Now, workers
+from sagacity.store.claims import Now, instant, workers
 from sagacity.store.rows import Scope
 
 _INBOX = schema.inbox
@@ -22,6 +22,7 @@ _LOG = schema.log
 _OUTBOX = schema.outbox
 _SAGA = schema.saga
 
+_FEW = 10_000
 _SOME = 500
 """Of a long row of what waits, so many are asked how long: the age is then at least that."""
 _RUNNING = _SAGA.c.status == schema.text_constant(Status.RUNNING)
@@ -42,7 +43,7 @@ Counts = Counter[tuple[str, Status]]
 
 def gauges(conn: Connection, scope: Scope, *, now: Now) -> Gauges:
     """See `Gauges`. The caller gives the snapshot: all selects must see one moment."""
-    at: datetime = now if isinstance(now, datetime) else conn.execute(select(now)).scalar_one()
+    at = instant(conn, now)
     unsent, unsent_since = _unsent(conn, scope)
     return Gauges(
         at=at,
@@ -66,7 +67,7 @@ def _sagas(conn: Connection, scope: Scope, at: datetime) -> Counts:
     for definition, status, number in conn.execute(by_status.where(scope.of(_SAGA), _OPEN)):
         found[definition, Status(status)] += number
     few = select(_NAME, func.count()).group_by(_NAME)
-    for where in _at_work(at):
+    for where in at_work(at):
         for definition, number in conn.execute(few.where(scope.of(_SAGA), _RUNNING, where)):
             found[definition, Status.RUNNING] += number
     open_: Counter[str] = Counter()
@@ -81,7 +82,16 @@ def _sagas(conn: Connection, scope: Scope, at: datetime) -> Counts:
     return +found
 
 
-def _at_work(at: datetime) -> tuple[ColumnElement[bool], ...]:
+def running(conn: Connection, scope: Scope, at: datetime) -> ColumnElement[bool]:
+    """That a saga is running, put so that the few of a large store are found without reading it."""
+    some = [select(_SAGA.c.id).where(scope.of(_SAGA), _RUNNING, where) for where in at_work(at)]
+    ids = union_all(*some)
+    number = conn.scalar(select(func.count()).select_from(ids.limit(_FEW + 1).subquery())) or 0
+    # Where there are many, the next page is full of them wherever one looks.
+    return _SAGA.c.id.in_(ids) if number <= _FEW else _RUNNING
+
+
+def at_work(at: datetime) -> tuple[ColumnElement[bool], ...]:
     """Each running saga stands in exactly one of these, and each has its index.
 
     A running one that nobody owns was handed back: it is due since then, or rung. What is due later waits.

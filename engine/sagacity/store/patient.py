@@ -22,7 +22,7 @@ T = TypeVar("T")
 _READS: Final = frozenset(
     (
         "counts", "effects_of", "find", "gauges", "history", "locks", "messages", "object", "object_history",
-        "objects", "rolled_back_by", "saga", "sagas", "statuses", "workers",
+        "objects", "rolled_back_by", "saga", "sagas", "statuses", "tally", "workers",
     )
 )  # fmt: skip
 _FIRST_PAUSE = 0.02

@@ -36,8 +36,9 @@ from sagacity.model.unit import (
     WaitGraph,
     WorkerInfo,
 )
-from sagacity.model.views import HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
+from sagacity.model.views import Count, HistoryLine, LockView, ObjectVersion, ObjectView, SagaSummary
 from sagacity.store import callers, claims, gauges, inbox, logreads, migrate, outbox, reads
+from sagacity.store import tally as tallied
 from sagacity.store.base import Filter, OwnRow, Receipt, SagaRow, Served
 from sagacity.store.desk import Answer, PortableOffice, Work
 from sagacity.store.rows import Scope
@@ -215,10 +216,19 @@ class PortableStore(PortableOffice):
         return await self._read(lambda conn: inbox.messages(conn, self._scope, saga))
 
     async def sagas(self, narrowed: Filter) -> list[SagaSummary]:
-        return await self._snapshot(lambda conn: reads.sagas(conn, self._scope, narrowed))
+        return await self._snapshot(
+            lambda conn: reads.sagas(conn, self._scope, narrowed, now=self._instant(conn))
+        )
 
     async def counts(self, *, definition: str | None = None) -> dict[Status, int]:
         return await self._snapshot(lambda conn: reads.counts(conn, self._scope, definition=definition))
+
+    async def tally(self, *, definition: str | None = None, upto: int = 100_000) -> dict[Status, Count]:
+        return await self._snapshot(
+            lambda conn: tallied.tally(
+                conn, self._scope, definition=definition, upto=upto, now=self._instant(conn)
+            )
+        )
 
     async def gauges(self) -> Gauges:
         return await self._snapshot(lambda conn: gauges.gauges(conn, self._scope, now=self._instant(conn)))

@@ -17,6 +17,8 @@ from sagacity.model.unit import ObjectState, WaitGraph
 from sagacity.model.views import LockView, ObjectView, SagaSummary
 from sagacity.store import schema
 from sagacity.store.base import Filter, SagaRow
+from sagacity.store.claims import Now, instant
+from sagacity.store.gauges import running
 from sagacity.store.rows import (
     Scope,
     asked_objects,
@@ -51,9 +53,15 @@ def saga(conn: Connection, scope: Scope, saga: UUID) -> SagaRow | None:
     return None if row is None else saga_row_of(row)
 
 
-def sagas(conn: Connection, scope: Scope, narrowed: Filter) -> list[SagaSummary]:
+def sagas(conn: Connection, scope: Scope, narrowed: Filter, *, now: Now) -> list[SagaSummary]:
     """Newest first, pending starts among them."""
-    found = [summary_of(scope, row) for row in conn.execute(_listed(scope, narrowed))]
+    query = _listed(scope, narrowed)
+    if tuple(narrowed.status) == (Status.RUNNING,):
+        query = query.where(running(conn, scope, instant(conn, now)))
+    found = [
+        summary_of(scope, row)
+        for row in conn.execute(query.order_by(_SAGA.c.id.desc()).limit(narrowed.limit))
+    ]
     if not narrowed.status or Status.PENDING in narrowed.status:
         found += [_pending(scope, row) for row in conn.execute(_listed_starts(scope, narrowed))]
     found.sort(key=lambda summary: summary.id, reverse=True)
@@ -71,7 +79,7 @@ def _listed(scope: Scope, narrowed: Filter) -> Select[Any]:
         query = query.where(_SAGA.c.id.in_(keyed))
     if narrowed.before is not None:
         query = query.where(_SAGA.c.id < narrowed.before)
-    return query.order_by(_SAGA.c.id.desc()).limit(narrowed.limit)
+    return query
 
 
 def _has_status(status: Status) -> Any:

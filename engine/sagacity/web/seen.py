@@ -6,7 +6,6 @@ it gives the same answer as what there is not.
 
 import builtins
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -26,6 +25,7 @@ from sagacity.model.canonical import NULL, Json
 from sagacity.model.operating import ActLine, Actor, AttentionGroup, ItemOutcome, Link, Plan, PlanItem, Role
 from sagacity.model.record import Status
 from sagacity.model.views import (
+    Count,
     HistoryLine,
     LockView,
     ObjectVersion,
@@ -143,15 +143,16 @@ class Seen:
         """Lines of a list: a reason may repeat what is secret."""
         return [(await self._mask(one.id, one.definition)).view(one) if one.reason else one for one in found]
 
-    async def counts(self, definition: str | None = None) -> dict[Status, int]:
-        """How many sagas per status."""
+    async def tally(self, definition: str | None = None) -> dict[Status, Count]:
+        """How many sagas per status, to a limit."""
         mine = self._actor.definitions
         if mine is None or definition is not None:
-            return await self._sagas.counts(definition) if mine is None or self.holds(definition) else {}
-        total: Counter[Status] = Counter()
-        for one in mine:
-            total.update(await self._sagas.counts(one))
-        return dict(total)
+            return await self._sagas.tally(definition) if mine is None or self.holds(definition) else {}
+        total: dict[Status, Count] = {}
+        for one in sorted(mine):
+            for status, count in (await self._sagas.tally(one)).items():
+                total[status] = total.get(status, Count(number=0, exact=True)) + count
+        return total
 
     async def show(self, saga: UUID) -> SagaView:
         """One saga, whole."""

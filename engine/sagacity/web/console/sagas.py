@@ -18,7 +18,7 @@ from sagacity.definition.flow import Flow
 from sagacity.errors import InputError
 from sagacity.model.operating import Role
 from sagacity.model.record import Record, Run, Status, WaitsFor
-from sagacity.model.views import HistoryLine, LockView, SagaSummary, SagaView
+from sagacity.model.views import Count, HistoryLine, LockView, SagaSummary, SagaView
 from sagacity.orchestrator import Orchestrator
 from sagacity.web.console import outline, story
 from sagacity.web.console.acting import BULK, offers
@@ -82,12 +82,14 @@ def _list(router: APIRouter, frame: Frame) -> None:
             found = await sagas.find(wanted, limit=PAGE, before=before, actor=current_actor(request))
         except InputError as refused:
             error = refused
-        counts = await sagas.counts()
+        counts = await sagas.tally()
+        none = Count(number=0, exact=True)
         return await frame.page(
             request,
             "sagas.html",
             found=found,
-            counts={one: counts.get(one, 0) for one in Status},
+            counts={one: counts.get(one, none) for one in Status},
+            total=sum(counts.values(), start=none),
             status=frame.status_of(error),
             error=error,
             said={"q": q, "status": status},

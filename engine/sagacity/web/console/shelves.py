@@ -12,7 +12,7 @@ from sagacity.definition.flow import Flow
 from sagacity.dry.shelf import stored_report
 from sagacity.model.record import Status
 from sagacity.model.unit import WorkerInfo
-from sagacity.model.views import LockView
+from sagacity.model.views import Count, LockView
 from sagacity.orchestrator import Orchestrator
 from sagacity.store.base import Filter
 from sagacity.web.console import outline
@@ -44,7 +44,7 @@ class Known:
     flow: Flow
     drawing: str
     outline: Sequence[outline.Item]
-    counts: dict[Status, int]
+    counts: dict[Status, Count]
     workers: Sequence[WorkerInfo]
 
 
@@ -131,6 +131,6 @@ async def _known(sagas: Orchestrator, flow: Flow, workers: Sequence[WorkerInfo])
         flow=flow,
         drawing=svg(flow, id=f"flow-{flow.name}"),
         outline=outline.of(flow, Walk()),
-        counts={status: n for status, n in (await sagas.counts(flow.name)).items() if n},
+        counts={s: count for s, count in (await sagas.tally(flow.name)).items() if count.number},
         workers=[one for one in workers if flow.name in one.definitions],
     )

@@ -47,14 +47,35 @@ def test_no_page_holds_a_block_that_nobody_can_run() -> None:
     assert [b.where for b in blocks if b.language not in {*RUNNABLE, *SHOWN_ONLY}] == []
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def targets_of(text: str) -> list[str]:
+    """Files that a page names: by its links, and by `src` and `srcset` of its pictures."""
+    named = re.findall(r"\]\(([^)#\s]+)", text)
+    named += re.findall(r"""\ssrc=["']([^"'#]+)""", text)
+    sets = re.findall(r"""\ssrcset=["']([^"']+)""", text)
+    named += [one.split()[0] for several in sets for one in several.split(",") if one.strip()]
+    return [target for target in named if not re.match(r"(https?|mailto|data):", target)]
+
+
+def test_links_between_pages_and_their_pictures_lead_somewhere() -> None:
     broken = [
         f"{_name(page)}: {target}"
         for page in PAGES
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+        for target in targets_of(page.read_text(encoding="utf-8"))
         if not (page.parent / target).exists()
     ]
     assert broken == []
+    shown = {
+        (page.parent / target).resolve() for page in PAGES for target in targets_of(page.read_text("utf-8"))
+    }
+    pictures = set((ROOT / "docs" / "img" / "console").glob("*.png"))
+    assert pictures
+    assert sorted(pictures - shown) == [], "pictures that no page shows"
+
+
+def test_every_way_to_name_a_file_is_seen() -> None:
+    text = """[a](b.md#c) [out](https://x.example/y) [here](#z) ![shown](d.svg)
+    <img src="e.png" width="1"> <source media="m" srcset="f.png 1x, img/g.png 2x"> <img src='https://x.example/i.png'>"""
+    assert targets_of(text) == ["b.md", "d.svg", "e.png", "f.png", "img/g.png"]
 
 
 def test_the_runner_sees_when_a_page_promises_something_else(tmp_path: Path) -> None:

@@ -142,10 +142,12 @@ class Looking:
             results=dict(record.results),
         )
 
-    async def history(self, saga: str | UUID) -> builtins.list[HistoryLine]:
-        """A saga's story, line by line. Raises NotFound."""
+    async def history(
+        self, saga: str | UUID, *, after: int = -1, limit: int | None = None
+    ) -> builtins.list[HistoryLine]:
+        """A saga's story, line by line, from behind the line `after`; at most `limit`. Raises NotFound."""
         id = await self.resolve(saga)
-        lines = await self.store.history(id)
+        lines = await self.store.history(id, after=after, limit=limit)
         if not lines and id not in await self.store.statuses([id]):
             raise NotFound(f"no saga {id}")
         return lines
@@ -184,14 +186,16 @@ class Looking:
             raise NotFound(f"no object {object!r} in this store")
         if at is None or at == view.version:
             return view
-        past = next((v for v in await self.store.object_history(object) if v.version == at), None)
-        if past is None:
+        past = next(iter(await self.store.object_history(object, after=at - 1, limit=1)), None)
+        if past is None or past.version != at:
             raise NotFound(f"{object} has no version {at}: it stands at {view.version}")
         return ObjectView(object=object, version=at, state=past.state or NULL, in_transaction=False, locks=())
 
-    async def object_history(self, object: str) -> builtins.list[ObjectVersion]:
-        """A participant's versions, oldest first."""
-        return await self.store.object_history(object)
+    async def object_history(
+        self, object: str, *, after: int = 0, limit: int | None = None
+    ) -> builtins.list[ObjectVersion]:
+        """A participant's versions, oldest first, from behind the version `after`; at most `limit`."""
+        return await self.store.object_history(object, after=after, limit=limit)
 
     # --- rolling back what was committed ------------------------------------------------------------
 

@@ -160,6 +160,9 @@ async def test_an_objects_story_is_told_by_version(store: Store, desk: Bench) ->
     operations = '[{"args":{"amount":"0.10"},"object":"a:1","operation":"debit","step":"pay"}]'
     assert story[1].operations == operations
     assert (story[1].chain, story[1].position) == (desk.head.id, 3)
+    assert await store.object_history("a:1", after=1) == story[1:]
+    assert await store.object_history("a:1", limit=1) == story[:1]
+    assert await store.object_history("a:1", after=2) == []
 
 
 # --- erasing ------------------------------------------------------------------------------------------

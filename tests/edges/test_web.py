@@ -119,6 +119,11 @@ async def test_a_saga_is_shown_by_id_and_by_key_with_its_story(api: Api) -> None
     assert story[0]["text"].startswith("started Sale version 1")
     assert story[-1]["text"] == "committed: everything happened; all locks are free"
     assert [line["seq"] for line in story] == list(range(len(story)))
+    pages = [(await api.get(f"/v1/sagas/s1/history?limit=3&cursor={at}")).json() for at in (-1, 2)]
+    assert [page["items"] for page in pages] == [story[:3], story[3:6]]
+    assert [page["next"] for page in pages] == ["2", "5"]
+    rest = (await api.get(f"/v1/sagas/s1/history?cursor={len(story) - 2}")).json()
+    assert (rest["items"], rest["next"]) == (story[-1:], None)
 
 
 async def test_numbers_go_out_as_they_came_in(api: Api) -> None:

@@ -346,6 +346,29 @@ async def test_a_worker_in_distress_hands_everything_back_and_says_why(house: Ho
     assert len(set(house.town.keys("depot.lend"))) == 1
 
 
+async def test_a_worker_beats_on_while_another_question_is_not_answered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a silent line the heart finds out first, and gives up all connections: it waits for nobody else."""
+    app = await house.open(Errand)
+    worker = house.worker(lease=timedelta(seconds=0.3))
+    beats: list[UUID] = []
+    beat = app.store.heartbeat
+
+    async def heartbeat(id: UUID, lease: timedelta) -> bool:
+        beats.append(id)
+        return await beat(id, lease)
+
+    async def silent(id: UUID) -> list[UUID]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(app.store, "heartbeat", heartbeat)
+    monkeypatch.setattr(app.store, "held", silent)
+    async with running(worker):
+        await until(lambda: len(beats) > 8)
+
+
 async def test_a_worker_whose_farewell_is_swallowed_ends_all_the_same(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -229,6 +229,7 @@ class Worker:
             asyncio.create_task(self._beat(), name="lease"),
             asyncio.create_task(self._claim(), name="claim"),
             asyncio.create_task(self._listen(), name="wakeup"),
+            asyncio.create_task(self._recount(), name="recount"),
             asyncio.create_task(self._sweep(), name="sweeper"),
         ]
         for relay in self._relays:
@@ -287,8 +288,15 @@ class Worker:
         if not await self._lease.prolonged():
             raise StoreError(f"worker {self.id} was taken for dead and its sagas were taken over")
         await self.time.sync()
-        if await self._owed.find_forgotten():
-            self.poke()
+
+    async def _recount(self) -> None:
+        """Apart from the beat, which finds a silent line out and must not stand behind a query."""
+
+        async def look() -> None:
+            if await self._owed.find_forgotten():
+                self.poke()
+
+        await self._every(self.settings.lease / 3, look)
 
     async def sure(self) -> bool:
         """Its lease holds; one that may have run out was prolonged first. False: nobody knows."""

@@ -366,8 +366,10 @@ class Store(Office, Protocol):
     async def object(self, object: str) -> ObjectView:
         """One participant with its queue; version 0 where unknown."""
 
-    async def object_history(self, object: str) -> list[ObjectVersion]:
-        """Its `applied` lines by version."""
+    async def object_history(
+        self, object: str, *, after: int = 0, limit: int | None = None
+    ) -> list[ObjectVersion]:
+        """Its `applied` lines by version, from behind `after`."""
 
     async def locks(self, *, object: str | None = None, saga: UUID | None = None) -> list[LockView]:
         """All places in all queues, by object, then place."""

@@ -70,10 +70,13 @@ def history(
     return [history_line_of(row) for row in conn.execute(query.order_by(_LOG.c.seq).limit(limit))]
 
 
-def object_history(conn: Connection, scope: Scope, object: str) -> list[ObjectVersion]:
-    """The object's `applied` lines by version."""
+def object_history(
+    conn: Connection, scope: Scope, object: str, *, after: int = 0, limit: int | None = None
+) -> list[ObjectVersion]:
+    """The object's `applied` lines by version, from behind `after`."""
     query = select(_LOG).where(scope.of(_LOG), _LOG.c.object == object, _LOG.c.kind == Applied.kind)
-    return [_version_of(row) for row in conn.execute(query.order_by(_LOG.c.version))]
+    page = query.where(_LOG.c.version > after).order_by(_LOG.c.version).limit(limit)
+    return [_version_of(row) for row in conn.execute(page)]
 
 
 def _version_of(row: Any) -> ObjectVersion:

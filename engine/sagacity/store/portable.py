@@ -247,8 +247,12 @@ class PortableStore(PortableOffice):
     async def object(self, object: str) -> ObjectView:
         return await self._read(lambda conn: reads.object(conn, self._scope, object))
 
-    async def object_history(self, object: str) -> list[ObjectVersion]:
-        return await self._read(lambda conn: logreads.object_history(conn, self._scope, object))
+    async def object_history(
+        self, object: str, *, after: int = 0, limit: int | None = None
+    ) -> list[ObjectVersion]:
+        return await self._read(
+            lambda conn: logreads.object_history(conn, self._scope, object, after=after, limit=limit)
+        )
 
     async def locks(self, *, object: str | None = None, saga: UUID | None = None) -> list[LockView]:
         return await self._read(lambda conn: reads.locks(conn, self._scope, object=object, saga=saga))

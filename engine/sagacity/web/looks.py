@@ -61,11 +61,15 @@ class Health:
     ok: bool
 
 
+Behind = Annotated[int, Query(ge=-1, le=2**31 - 1, description="`next` of the page before")]
+
+
 def looks(sagas: Orchestrator) -> APIRouter:
     """The routes that look."""
     router = APIRouter(tags=["look"])
     _sagas(router, sagas)
     _one_saga(router, sagas)
+    _versions(router, sagas)  # before `/objects/…`, whose id may have slashes in it
     _objects(router, sagas)
     _whole(router, sagas)
     return router
@@ -98,12 +102,19 @@ def _one_saga(router: APIRouter, sagas: Orchestrator) -> None:
 
     @router.get("/sagas/{ref}/history", summary="Its story", responses=answers.described_page(ToldLine))
     async def history(
-        request: Request, ref: str, definition: str | None = None, secrets: Secrets = None
+        request: Request,
+        ref: str,
+        *,
+        definition: str | None = None,
+        secrets: Secrets = None,
+        cursor: Behind = -1,
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 500,
     ) -> Response:
-        """Every line of its log, with the same in plain words."""
+        """The lines of its log, oldest first, with the same in plain words."""
         mine = revealed(request, sagas, secrets)
-        found = await mine.history(await mine.resolve(ref, definition=definition))
-        return answers.many(_told(line) for line in found)
+        saga = await mine.resolve(ref, definition=definition)
+        found = await mine.history(saga, after=cursor, limit=limit)
+        return answers.many(map(_told, found), after=str(found[-1].seq) if len(found) == limit else None)
 
     _endings(router, sagas)
 
@@ -148,15 +159,28 @@ def _told(line: HistoryLine) -> ToldLine:
     )
 
 
-def _objects(router: APIRouter, sagas: Orchestrator) -> None:
+def _versions(router: APIRouter, sagas: Orchestrator) -> None:
     @router.get(
         "/objects/{type}/{id:path}/history",
         summary="Every version of a participant",
         responses=answers.described_page(ObjectVersion),
     )
-    async def versions(request: Request, type: str, id: str, secrets: Secrets = None) -> Response:
-        return answers.many(await revealed(request, sagas, secrets).object_history(f"{type}:{id}"))
+    async def versions(
+        request: Request,
+        type: str,
+        id: str,
+        *,
+        secrets: Secrets = None,
+        cursor: Behind = 0,
+        limit: Annotated[int, Query(ge=1, le=100)] = 100,
+    ) -> Response:
+        """Oldest first."""
+        mine = revealed(request, sagas, secrets)
+        found, last = await mine.object_history(f"{type}:{id}", after=max(cursor, 0), limit=limit)
+        return answers.many(found, after=None if last is None else str(last))
 
+
+def _objects(router: APIRouter, sagas: Orchestrator) -> None:
     @router.get(
         "/objects/{type}/{id:path}",
         summary="A participant's last committed value",

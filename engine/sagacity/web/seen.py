@@ -76,6 +76,9 @@ def revealed(request: Request, sagas: Orchestrator, secrets: str | None) -> "See
     return Seen(sagas, actor, reveal=True)
 
 
+_Versions = tuple[list[ObjectVersion], int | None]
+
+
 class Seen:
     """See the module. Each call is the orchestrator's of the same name.
 
@@ -190,9 +193,11 @@ class Seen:
         shown = replace(record, input=self._covered(flow, None, record.input), results=results)
         return replace(row, record=(await self._mask(record.id, record.definition)).view(shown))
 
-    async def history(self, saga: UUID) -> builtins.list[HistoryLine]:
-        """Its story."""
-        return await self.lines(saga, await self._sagas.history(saga))
+    async def history(
+        self, saga: UUID, *, after: int = -1, limit: int | None = None
+    ) -> builtins.list[HistoryLine]:
+        """Its story, or a page of it."""
+        return await self.lines(saga, await self._sagas.history(saga, after=after, limit=limit))
 
     async def lines(self, saga: UUID, lines: builtins.list[HistoryLine]) -> builtins.list[HistoryLine]:
         """Lines of its story."""
@@ -328,38 +333,38 @@ class Seen:
         locks = tuple(map(self._veiled, view.locks))
         return replace(view, state=self._state(object, view.state, mask) or NULL, locks=locks)
 
-    async def object_history(self, object: str) -> builtins.list[ObjectVersion]:
-        """A participant's versions, oldest first; those of the caller's sagas."""
-        versions = await self._touched(object, or_none=True)
-        mine = await self.visible([one.saga for one in versions])
-        mask = await self._writers(versions)
-        return [
-            replace(
-                one,
-                state=self._state(object, one.state, mask),
-                operations=None if one.operations is None else mask.json(one.operations),
-            )
-            for one in versions
-            if one.saga in mine
-        ]
+    async def object_history(self, object: str, *, after: int = 0, limit: int) -> _Versions:
+        """A page of a participant's versions, oldest first, those of the caller's sagas; and its end."""
+        first = max(0, after - _WRITERS)  # what these have put into it is masked too
+        upto = after - first + limit
+        found = await self._sagas.object_history(object, after=first, limit=upto + 1)
+        mask = await self._writers(found[:upto], upto=upto)
+        page = [one for one in found[:upto] if one.version > after]
+        mine = await self.visible([one.saga for one in page])
+        shown = [self._version(one, object, mask) for one in page if one.saga in mine]
+        return shown, page[-1].version if len(found) > upto else None
 
-    async def _touched(self, object: str, *, or_none: bool = False) -> builtins.list[ObjectVersion]:
+    def _version(self, one: ObjectVersion, object: str, mask: Mask) -> ObjectVersion:
+        operations = one.operations and mask.json(one.operations)
+        return replace(one, state=self._state(object, one.state, mask), operations=operations)
+
+    async def _touched(self, object: str) -> builtins.list[ObjectVersion]:
         """Its versions, where they matter. Raises NotFound: no saga that the caller sees ever had it."""
         narrowed = self._actor.definitions is not None
-        if not narrowed and not or_none and not self._any_secret():
+        if not narrowed and not self._any_secret():
             return []
         versions = await self._sagas.object_history(object)
         if narrowed and not await self.visible([one.saga for one in versions]):
             held = await self._sagas.locks(object=object)
-            if not any(self.holds(one.definition) for one in held) and not or_none:
+            if not any(self.holds(one.definition) for one in held):
                 raise NotFound(f"no object {object!r} in this store")
         return versions
 
-    async def _writers(self, versions: Sequence[ObjectVersion]) -> Mask:
+    async def _writers(self, versions: Sequence[ObjectVersion], *, upto: int = _WRITERS) -> Mask:
         if self._reveal or not self._any_secret():
             return NOTHING
         values: list[Any] = []
-        for saga in {one.saga for one in versions[-_WRITERS:]}:
+        for saga in {one.saga for one in versions[-upto:]}:
             values += await self._values(saga, None)
         return Mask(values)
 

@@ -24,7 +24,7 @@ def shown(sagas: Orchestrator) -> Orchestrator:
     return cast(Orchestrator, _Shown(sagas))
 
 
-_SAME = ("resolve", "list", "tally", "locks", "object", "object_history")
+_SAME = ("resolve", "list", "tally", "locks", "object")
 _CHECKED = ("history", "outcome", "preview")
 _DECIDING = ("apply", "approve", "reject", "acknowledge", "plan_again")
 

@@ -335,14 +335,13 @@ class Seen:
 
     async def object_history(self, object: str, *, after: int = 0, limit: int) -> _Versions:
         """A page of a participant's versions, oldest first, those of the caller's sagas; and its end."""
-        first = max(0, after - _WRITERS)  # what these have put into it is masked too
-        upto = after - first + limit
-        found = await self._sagas.object_history(object, after=first, limit=upto + 1)
-        mask = await self._writers(found[:upto], upto=upto)
-        page = [one for one in found[:upto] if one.version > after]
+        before = min(after, _WRITERS)  # what the sagas right before have put into it is masked too
+        found = await self._sagas.object_history(object, after=after - before, limit=before + limit + 1)
+        mask = await self._writers(found, upto=len(found))
+        page = [one for one in found if one.version > after][:limit]
         mine = await self.visible([one.saga for one in page])
         shown = [self._version(one, object, mask) for one in page if one.saga in mine]
-        return shown, page[-1].version if len(found) > upto else None
+        return shown, page[-1].version if len(found) > before + limit else None
 
     def _version(self, one: ObjectVersion, object: str, mask: Mask) -> ObjectVersion:
         operations = one.operations and mask.json(one.operations)

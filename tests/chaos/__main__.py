@@ -32,6 +32,7 @@ TESTS: dict[str, tuple[str, str]] = {
     "T8": ("t08", "PostgreSQL killed and restarted under API load"),
     "T6": ("t06", "kill -9 of a worker every second, on PostgreSQL"),
     "stores": ("stores", "random batches through both stores: the same answers, the same rows"),
+    "T28": ("t28", "1,000 sagas rehearsed, then run for real: nothing moved, each went as predicted"),
     "all": (
         "everything",
         "all of them, one after the other (with --long the part that --seeds says, 1 to 4)",

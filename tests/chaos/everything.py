@@ -1,7 +1,8 @@
 """All tests of reliability one after the other, each as a process of its own; one table at the end.
 
-The short forms together are what `make chaos` runs (T10, T28 and T31 aside: failover and dry runs are for the night, and the
-test of the tests plays all others again). The long forms come in parts of less than 80 minutes each.
+The short forms together are what `make chaos` runs (T10, T28 and T31 aside: failover and the thousand dry
+runs are for the night, and the test of the tests plays all others again). The long forms come in parts of
+less than 80 minutes each.
 """
 
 import subprocess

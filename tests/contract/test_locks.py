@@ -1,6 +1,7 @@
 """Lock queues: order, holders, fencing numbers, and who waits for whom."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -230,6 +231,19 @@ async def test_who_has_begun_anew_already_is_spared_before_an_older_one_that_has
     later = NOON + timedelta(seconds=1)
     again = record(status=Status.WAITING, waits_for=WaitsFor.LOCK, locks=asked, created_at=later, restarts=1)
     await desk.begin(again, admit=(lock("b:1"), lock("a:1")))
+    await desk.send(following(older, admit=(lock("b:1"),)))
+    assert await break_cycles(store, later) == [older.id]
+
+
+async def test_who_is_cancelled_already_cannot_begin_anew_and_another_one_does(
+    store: Store, desk: Bench
+) -> None:
+    asked = tuple(Held(object=object) for object in ("a:1", "b:1"))
+    waits: dict[str, Any] = {"status": Status.WAITING, "waits_for": WaitsFor.LOCK, "locks": asked}
+    older = await desk.begin(record(**waits, restarts=1), admit=(lock("a:1"),))
+    later = NOON + timedelta(seconds=1)
+    cancelled = record(**waits, created_at=later, cancelling="not wanted")
+    await desk.begin(cancelled, admit=(lock("b:1"), lock("a:1")))
     await desk.send(following(older, admit=(lock("b:1"),)))
     assert await break_cycles(store, later) == [older.id]
 

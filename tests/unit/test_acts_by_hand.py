@@ -18,7 +18,7 @@ from sagacity.model.operating import Verb
 from sagacity.model.record import EffectStatus, Status, WaitsFor
 from tests.unit.small_flows import TWICE, Depot, Flat, Kept, Numbered, Parent, Probed, Side, Taken
 from tests.unit.story import Story, child_of, kept
-from tests.unit.test_acts import refused, retrying, running
+from tests.unit.test_acts import asking, refused, retrying, running
 
 HOUR = timedelta(hours=1)
 LOST = O.Unknown(error="no answer")
@@ -443,6 +443,20 @@ def test_it_does_not_go_back_before_it_has_the_lock_again_even_when_it_is_cancel
     story.sleep(story.advance())
     assert story.advance().undo is None
     assert story.advance(holding=True).undo is not None
+
+
+def test_whoever_is_to_go_back_once_it_has_the_lock_again_sleeps_past_its_deadlines() -> None:
+    """None of them can be taken any more: were one slept for that has come, it would never sleep again."""
+    story = asking()
+    box = story.record.locks[0].object
+    story.acts("pause")
+    story.draft.fences = {box: 4}
+    story.acts("release-lock", args=lock(box))
+    story.tell("cancel", data="stop")
+    story.acts("resume")
+    moves = story.advance()
+    assert (moves.sleep, moves.due_at) == (WaitsFor.LOCK, None)
+    assert story.record.waits, "there is a deadline that it does not listen to"
 
 
 LOCKS = [

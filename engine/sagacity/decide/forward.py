@@ -113,7 +113,11 @@ def _moved_in_queue(draft: Draft, now: datetime) -> bool:
 
 
 def _deadline(draft: Draft) -> datetime | None:
-    return min((wait.until for wait in draft.record.waits), default=None)
+    """The next one that may be taken meanwhile; whoever goes back, or is to, listens to none."""
+    record = draft.record
+    if record.backward or record.cancelling is not None:
+        return None
+    return min((wait.until for wait in record.waits), default=None)
 
 
 def _forward(draft: Draft, now: datetime, busy: frozenset[str]) -> Moves | None:

@@ -127,9 +127,10 @@ class _Search:
 def _victim(cycle: Sequence[Record]) -> Record | None:
     """Who starts anew; None where no one can, and an operator must act.
 
-    Neither can who is behind the point of no return, nor who is going back, as a rollback is from the start.
+    None of these can: who is behind the point of no return, who is going back, as a rollback is from the
+    start, and who is to go back but waits for a lock that was taken from it.
     """
-    able = [record for record in cycle if not (record.pivoted or record.backward)]
+    able = [one for one in cycle if not (one.pivoted or one.backward or one.cancelling is not None)]
     return max(able, key=lambda record: (-record.restarts, record.created_at, record.id), default=None)
 
 

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, bindparam, select
+from sqlalchemy import Connection, select
 
 from sagacity.errors import StoreError
 from sagacity.model.canonical import NULL
@@ -26,7 +26,7 @@ from sagacity.model.unit import (
     Written,
 )
 from sagacity.store import schema
-from sagacity.store.compiled import by_id, ignoring, plain, upsert
+from sagacity.store.compiled import among, by_id, ignoring, plain, upsert
 from sagacity.store.parts import ObjectMove, Parts, arrange
 from sagacity.store.rows import (
     Scope,
@@ -38,9 +38,6 @@ from sagacity.store.rows import (
     object_state,
     record_values,
 )
-
-_CHUNK = 500
-"""Keys in one IN list."""
 
 _MUTABLE = (
     *("state", "status", "waits_for", "reason", "paused", "revision", "seq", "updated_at", "due_at"),
@@ -63,7 +60,7 @@ _ABSENT = _Object(0, NULL, (), 0)
 class _Seen(NamedTuple):
     """What stands in the rows that a batch touches."""
 
-    sagas: dict[UUID, Row[Any]]
+    sagas: dict[UUID, Any]
     unread: frozenset[UUID]
     starts: frozenset[UUID]
     keys: frozenset[tuple[str | None, str | None]]
@@ -110,24 +107,17 @@ def move_head(conn: Connection, scope: Scope, head: ChainHead) -> None:
 
 
 def _check_head(conn: Connection, scope: Scope, head: ChainHead) -> None:
-    row = conn.execute(
-        _HEAD, {"in_tenant": scope.tenant, "in_lane": scope.lane, "keys": [head.id]}
-    ).one_or_none()
+    row = next(_HEAD.run(conn, scope, [head.id]), None)
     if row is None or (row.epoch, row.position) != (head.epoch, head.position):
         raise HeadMoved(f"chain {head.id} does not stand at {head.position} with epoch {head.epoch}")
 
 
 def _look(conn: Connection, scope: Scope, parts: Parts) -> _Seen:
-    def found(query: Select[Any], keys: Sequence[Any]) -> Iterator[Row[Any]]:
-        for first in range(0, len(keys), _CHUNK):
-            some = {"in_tenant": scope.tenant, "in_lane": scope.lane, "keys": keys[first : first + _CHUNK]}
-            yield from conn.execute(query, some)
-
-    sagas = found(_SAGAS, [unit.saga for unit in (*parts.inserted, *parts.updated)])
-    mail = found(_MAIL, [row.id for row in parts.consumed])
-    starts = found(_MAIL, [start.id for start in parts.starts])
-    keys = found(_KEYS, [start.key for start in parts.starts])
-    objects = found(_OBJECTS, [move.object for move in parts.objects])
+    sagas = _SAGAS.run(conn, scope, [unit.saga for unit in (*parts.inserted, *parts.updated)])
+    mail = _MAIL.run(conn, scope, [row.id for row in parts.consumed])
+    starts = _MAIL.run(conn, scope, [start.id for start in parts.starts])
+    keys = _KEYS.run(conn, scope, [start.key for start in parts.starts])
+    objects = _OBJECTS.run(conn, scope, [move.object for move in parts.objects])
     return _Seen(
         sagas={row.id: row for row in sagas},
         unread=frozenset(row.id for row in mail if not row.done),
@@ -137,20 +127,14 @@ def _look(conn: Connection, scope: Scope, parts: Parts) -> _Seen:
     )
 
 
-def _among(query: Select[Any], column: Any) -> Select[Any]:
-    """`query` narrowed to a scope and to the keys that are given when it runs."""
-    at = column.table.c.tenant == bindparam("in_tenant"), column.table.c.lane == bindparam("in_lane")
-    return query.where(*at, column.in_(bindparam("keys", expanding=True)))
-
-
 _INBOX, _SAGA, _OBJECT = schema.inbox.c, schema.saga.c, schema.object.c
 _STANDS = (_SAGA.id, _SAGA.revision, _SAGA.epoch, _SAGA.owner, _SAGA.arrivals, _SAGA.heard)
 _CHAIN = schema.chain.c
-_HEAD = _among(select(_CHAIN.epoch, _CHAIN.position), _CHAIN.id)
-_SAGAS = _among(select(*_STANDS), _SAGA.id)
-_MAIL = _among(select(_INBOX.id, _INBOX.done), _INBOX.id)
-_KEYS = _among(select(_INBOX.definition, _INBOX.key).where(schema.IS_START), _INBOX.key)
-_OBJECTS = _among(select(schema.object), _OBJECT.object)
+_HEAD = among(select(_CHAIN.epoch, _CHAIN.position), _CHAIN.id)
+_SAGAS = among(select(*_STANDS), _SAGA.id)
+_MAIL = among(select(_INBOX.id, _INBOX.done), _INBOX.id)
+_KEYS = among(select(_INBOX.definition, _INBOX.key).where(schema.IS_START), _INBOX.key)
+_OBJECTS = among(select(schema.object), _OBJECT.object)
 
 
 # --- judging ----------------------------------------------------------------------------------------

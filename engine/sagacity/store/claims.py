@@ -289,16 +289,17 @@ def _owned(
         return []
     ids = [row.id for row in free]
     orphaned.update(row.id for row in free if row.heard == _ORPHANED)
-    rows = {row.id: row for row in conn.execute(_taking(scope, worker).where(_SAGA.c.id.in_(ids)))}
+    rows = {row.id: row for row in conn.execute(_taking(scope), {"by_worker": worker, "ids": ids})}
     return [rows[id] for id in ids if id in rows]
 
 
-def _taking(scope: Scope, worker: UUID) -> Any:
-    """Own what is free; the bells so far count as answered, for the mail is read now."""
+@lru_cache(maxsize=64)
+def _taking(scope: Scope) -> Any:
+    """Own those of `ids` that are free; the bells so far count as answered, for the mail is read now."""
     return (
         update(_SAGA)
-        .where(scope.of(_SAGA), schema.FREE)
-        .values(owner=worker, epoch=_SAGA.c.epoch + 1, wake_at=None, heard=_SAGA.c.arrivals)
+        .where(scope.of(_SAGA), schema.FREE, _SAGA.c.id.in_(bindparam("ids", expanding=True)))
+        .values(owner=_BY, epoch=_SAGA.c.epoch + 1, wake_at=None, heard=_SAGA.c.arrivals)
         .returning(*_SAGA.c)
     )
 
@@ -307,7 +308,7 @@ def reclaim(conn: Connection, scope: Scope, saga: UUID, worker: UUID) -> Claimed
     """That very saga, if nobody owns it and the worker lives."""
     if not is_alive(conn, scope, worker):
         return None
-    rows = list(conn.execute(_taking(scope, worker).where(_SAGA.c.id == saga)))
+    rows = list(conn.execute(_taking(scope), {"by_worker": worker, "ids": [saga]}))
     return next(iter(_with_mail(conn, scope, rows)), None)
 
 

@@ -264,15 +264,17 @@ def give_back_starts(conn: Connection, scope: Scope, worker: UUID, messages: Seq
 
 def mail(conn: Connection, scope: Scope, sagas: Sequence[UUID]) -> dict[UUID, tuple[Message, ...]]:
     """The unread rows of these sagas, each saga's oldest first."""
-    query = (
-        select(_INBOX)
-        .where(scope.of(_INBOX), _INBOX.c.saga.in_(sagas), schema.UNREAD)
-        .order_by(_INBOX.c.arrived_at, _INBOX.c.id)
-    )
     found: dict[UUID, tuple[Message, ...]] = {}
-    for row in conn.execute(query):
+    for row in conn.execute(_unread(scope), {"sagas": list(sagas)}):
         found[row.saga] = (*found.get(row.saga, ()), message_of(row))
     return found
+
+
+@lru_cache(maxsize=64)
+def _unread(scope: Scope) -> Select[Any]:
+    mine = _INBOX.c.saga.in_(bindparam("sagas", expanding=True))
+    query = select(_INBOX).where(scope.of(_INBOX), mine, schema.UNREAD)
+    return query.order_by(_INBOX.c.arrived_at, _INBOX.c.id)
 
 
 def messages(conn: Connection, scope: Scope, saga: UUID) -> list[Message]:

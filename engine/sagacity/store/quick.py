@@ -5,25 +5,48 @@ store's statement costs. Where there is, the store is asked as ever, so nothing 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select, update
 
-from sagacity.model.unit import Claimed, Message
+from sagacity.errors import StoreUnavailable
+from sagacity.model.unit import ChainHead, Claimed, Message, WorkerInfo
+from sagacity.model.views import HistoryLine
 from sagacity.store import schema
 from sagacity.store.base import Served
-from sagacity.store.compiled import plain
+from sagacity.store.compiled import Asked, Returning, among, plain
 from sagacity.store.memory import MemoryStore
-from sagacity.store.rows import message_values
+from sagacity.store.portable import Answer, Work
+from sagacity.store.rows import history_line_of, message_of, message_values, worker_values
+from sagacity.store.sqlite import naming
 from sagacity.store.types import micros
 
 _AWAKE = "SELECT 1 FROM saga WHERE owner IS NULL AND (arrivals <> heard OR wake_at <= ?) LIMIT 1"
 _STARTS = "SELECT 1 FROM inbox WHERE kind = 'start' AND NOT done AND taken_by IS NULL LIMIT 1"
 _UNRUNG = "SELECT 1 FROM inbox WHERE NOT rung LIMIT 1"
 _BELL = "UPDATE saga SET arrivals = arrivals + 1 WHERE id = ?"
+_MAIL = "SELECT 1 FROM inbox WHERE NOT done AND kind <> 'start' LIMIT 1"
+_TAKEN = "SELECT 1 FROM inbox WHERE NOT done AND taken_by IS NOT NULL LIMIT 1"
+_OWNED = "SELECT 1 FROM saga WHERE owner IS NOT NULL LIMIT 1"
+_CHAINS = "SELECT 1 FROM chain LIMIT 1"
 _STANDING = "SELECT owner IS NOT NULL, arrivals <> heard FROM saga"
+
+
+@cache
+def _take() -> Returning:
+    """Every start that nobody has taken, now taken by `by_worker`."""
+    table = schema.inbox
+    free = update(table).where(schema.IS_START, schema.UNREAD, table.c.taken_by.is_(None))
+    return Returning(free.values(taken_by=bindparam("by_worker")).returning(*table.c), table.c)
+
+
+@cache
+def _story() -> Asked:
+    return among(select(schema.log), schema.log.c.saga)
 
 
 class QuickStore(MemoryStore):
@@ -35,6 +58,32 @@ class QuickStore(MemoryStore):
 
     over = False
     _dead = False
+
+    async def open(self) -> None:
+        """As ever; what SQLAlchemy takes for one long transaction is begun and ended below it."""
+        await super().open()
+        conn = self._database.connection
+        if not conn.in_transaction():
+            conn.begin()
+            self._database.raw.rollback()
+
+    def _transact(self, mode: str, work: Work[Answer], *, flush: bool = True) -> Answer:
+        """Nobody else is there: a look needs no transaction, and a write needs the driver's alone."""
+        conn = self._conn
+        if conn is None:
+            raise StoreUnavailable("the store is not open")
+        with naming(self._url):
+            if mode == "DEFERRED":
+                return work(conn)
+            raw = self._database.raw
+            raw.execute("BEGIN")
+            try:
+                answer = work(conn)
+            except BaseException:
+                raw.rollback()
+                raise
+            raw.commit()
+            return answer
 
     def _any(self, statement: str, *values: Any) -> bool:
         found = self._database.raw.execute(statement, values).fetchone()
@@ -63,8 +112,12 @@ class QuickStore(MemoryStore):
         return await super().claim(worker, definitions, limit=limit)
 
     async def claim_starts(self, worker: UUID, definitions: Served, *, limit: int) -> list[Message]:
-        """As ever."""
-        return await super().claim_starts(worker, definitions, limit=limit) if self._any(_STARTS) else []
+        """All that there are, oldest first: its one worker serves all that the run can start."""
+        del definitions, limit
+        if not self._any(_STARTS):
+            return []
+        found = _take().run(self._database.connection, {"by_worker": worker})
+        return sorted(map(message_of, found), key=lambda message: message.id)
 
     async def ring(self, *, limit: int = 500) -> int:
         """As ever."""
@@ -74,6 +127,44 @@ class QuickStore(MemoryStore):
         """As ever."""
         if sagas:
             await super().ring_sagas(sagas)
+
+    async def mail(self, sagas: Sequence[UUID]) -> dict[UUID, tuple[Message, ...]]:
+        """As ever, but for the starts, which whoever asks has in hand."""
+        return await super().mail(sagas) if self._any(_MAIL) else {}
+
+    async def held(self, worker: UUID) -> list[UUID]:
+        """As ever."""
+        return await super().held(worker) if self._any(_OWNED) or self._any(_TAKEN) else []
+
+    async def now(self) -> datetime:
+        """The clock's."""
+        assert self._clock is not None
+        return self._clock.now()
+
+    async def definition_hashes(self, names: Sequence[str]) -> dict[tuple[str, int], str]:
+        """Nothing: all that is here was started with the definitions that are served."""
+        del names
+        return {}
+
+    async def register(self, worker: WorkerInfo) -> ChainHead:
+        """As ever; the first one gets the first chain."""
+        if self._any(_CHAINS):
+            return await super().register(worker)
+        head = ChainHead(id=1, epoch=1, position=0, hash=b"")
+
+        def work(conn: Connection) -> ChainHead:
+            plain(schema.worker).run(conn, self._scope, [worker_values(worker)])
+            plain(schema.chain).run(conn, self._scope, [{**asdict(head), "owner": worker.id}])
+            return head
+
+        return await self._write(work)
+
+    async def history(self, saga: UUID, *, after: int = -1, limit: int | None = None) -> list[HistoryLine]:
+        """As ever."""
+        if after >= 0 or limit is not None:
+            return await super().history(saga, after=after, limit=limit)
+        found = _story().run(self._database.connection, self._scope, [saga])
+        return sorted(map(history_line_of, found), key=lambda line: line.seq)
 
     async def unserved(self, definitions: Mapping[str, int]) -> set[tuple[str, int]]:
         """Nothing: its one worker serves all that the run can start."""

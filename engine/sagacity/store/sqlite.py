@@ -116,7 +116,7 @@ class SqliteStore(PortableStore):
             raise UnsafeSettings("a database in memory loses everything: give a file, sqlite:///NAME.db")
         if path is not None:
             _check_path(path)
-        with _told(self._url):
+        with naming(self._url):
             self._conn = self._engine().connect()
             self._check_flush(self._conn)
             self._transact("IMMEDIATE", _make_ready)
@@ -176,7 +176,7 @@ class SqliteStore(PortableStore):
         if self._conn is None:
             raise StoreUnavailable("the store is not open")
         self._turn.mode = mode
-        with _told(self._url):
+        with naming(self._url):
             self._flush_as("FULL" if flush else "NORMAL")
             try:
                 with self._conn.begin():
@@ -231,10 +231,11 @@ class SqliteStore(PortableStore):
 
         try:
             return self._transact("IMMEDIATE", whole)
-        except IntegrityError as error:
+        except (IntegrityError, sqlite3.IntegrityError) as error:
+            said = getattr(error, "orig", error)
             if reached_end:  # only the user's own tables have constraints that wait for the commit
-                raise OwnTableError(f"a constraint of the user's own tables failed: {error.orig}") from error
-            raise StoreError(f"the database refused the batch: {error.orig}") from error
+                raise OwnTableError(f"a constraint of the user's own tables failed: {said}") from error
+            raise StoreError(f"the database refused the batch: {said}") from error
         except StoreError as error:
             if reached_end and not self._turn.undone:
                 raise OutcomeUnknown(f"the commit broke: {error}") from error
@@ -379,7 +380,7 @@ def _check_path(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(url: URL) -> Iterator[None]:
+def naming(url: URL) -> Iterator[None]:
     """The driver's errors as the engine's, by their codes; collisions pass as they are.
 
     Raises:
@@ -387,7 +388,7 @@ def _told(url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except IntegrityError:
+    except (IntegrityError, sqlite3.IntegrityError):
         raise
     except ResourceClosedError as error:
         raise StoreUnavailable(f"{url.database}: the connection is closed") from error

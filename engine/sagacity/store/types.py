@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import BigInteger, Dialect, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, Dialect, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -100,5 +100,12 @@ def _queue_text(queue: Sequence[str]) -> str:
     return orjson.dumps(tuple(queue)).decode()
 
 
+def _queue_of(text: str) -> tuple[str, ...]:
+    return tuple(orjson.loads(text))
+
+
 PLAIN: dict[type, Callable[[Any], Any]] = {UtcInstant: micros, Id: str, Queue: _queue_text}
 """What SQLite stores for a value of these types (`None` aside)."""
+
+READ: dict[type, Callable[[Any], Any]] = {UtcInstant: instant, Id: UUID, Queue: _queue_of, Boolean: bool}
+"""What Python sees of what SQLite stores for them (`None` aside)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sagacity.dry import Arrival, Report, Script
@@ -17,6 +18,7 @@ from sagas.outside import Carrier, Payments, Warehouse
 from tests.dry import minds
 
 AT_ONCE = 20
+PATIENCE = timedelta(minutes=5)
 Move = tuple[str, str, tuple[str, ...]]
 
 
@@ -67,7 +69,7 @@ async def _lives(app: Orchestrator, handle: Any, n: int) -> None:
                 await app.signal(handle.id, waits[name] or "")
         return row.record.status.final
 
-    await until(over)
+    await until(over, within=PATIENCE)
 
 
 async def predictions(app: Orchestrator, numbers: Sequence[int]) -> list[Report]:

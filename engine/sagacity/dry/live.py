@@ -11,10 +11,12 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from sagacity.clock import Clock, SystemClock
 from sagacity.model.canonical import NULL, Json, canonical
 from sagacity.model.record import Status
 from sagacity.model.unit import ObjectState
 from sagacity.model.views import LockView
+from sagacity.runtime.timekeeper import Timekeeper
 from sagacity.store.base import Filter, OwnRow, RowImages, Store
 from sagacity.testing.clock import NOON
 
@@ -22,6 +24,9 @@ T = TypeVar("T")
 
 _NEWEST = 20
 """Sagas among which recorded answers are looked for."""
+
+_ANEW = 30.0
+"""Seconds after which the database is asked for its time again."""
 
 Statements = Sequence[tuple[UUID, Sequence[OwnRow]]]
 """Statements on the user's own tables, in order, with the sagas that run them."""
@@ -103,6 +108,27 @@ class Nowhere:
         return {row.object: RowImages(before=NULL, after=NULL) for row in statements[-1][1]}
 
 
+class Instants:
+    """The database's time for many runs: asked for once in a while and counted on; never ahead of it.
+
+    Args:
+        store: opened.
+        clock: port; counts.
+    """
+
+    def __init__(self, store: Store, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._time = Timekeeper(store, self._clock)
+        self._asked = float("-inf")
+
+    async def now(self) -> datetime:
+        """The database's instant."""
+        if self._clock.monotonic() - self._asked > _ANEW:
+            await self._time.sync()
+            self._asked = self._clock.monotonic()
+        return self._time.now()
+
+
 class LiveStore:
     """The live lane of a store that is open on another loop.
 
@@ -111,13 +137,14 @@ class LiveStore:
     Args:
         store: opened, of the live lane.
         loop: the loop on which it was opened; not the one that calls.
+        at: the database's instant, where it is known.
     """
 
-    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop, *, at: datetime | None = None) -> None:
         self.tenant = store.tenant
         self._store = store
         self._loop = loop
-        self._now: datetime | None = None
+        self._now = at
         self._objects: dict[str, ObjectState] = {}
         self._locks: dict[str, Sequence[LockView]] = {}
 
@@ -141,6 +168,9 @@ class LiveStore:
     def locks(self, name: str) -> Sequence[LockView]:
         """As they were when they were first looked at."""
         if name not in self._locks:
+            looked = self._objects.get(name)
+            if looked is not None and not looked.queue:
+                return ()
             self._locks[name] = self._wait(self._store.locks(object=name))
         return self._locks[name]
 

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from sagacity.dry.comparing import real_of
 from sagacity.dry.guard import GUARD
-from sagacity.dry.live import Live, LiveStore, Nowhere
+from sagacity.dry.live import Instants, Live, LiveStore, Nowhere
 from sagacity.dry.orders import Answer, Asked, Setting
 from sagacity.dry.reads import RealReads
 from sagacity.dry.shelf import Kept, Shelf
@@ -61,11 +61,11 @@ async def _serve(setting: Setting, out: TextIO) -> None:
             GUARD.only_these()
             say(Answer(played=0))
             reads = RealReads(asyncio.get_running_loop())
-            stage = Stage(reads)
+            stage, times = Stage(reads), Instants(store) if store is not None else None
             async with _Putting.begun(store, say, notices=setting.notices) as putting:
                 while line := await orders.get():
                     asked = Asked.model_validate_json(line)
-                    answer, kept = await _answered(asked, stage, store, say)
+                    answer, kept = await _answered(asked, stage, store, times, say)
                     await putting.put((answer, kept if asked.keep else None))
             await reads.close()
     except SagacityError as error:
@@ -170,17 +170,21 @@ async def _warm(store: Store | None) -> None:
 
 
 async def _answered(
-    asked: Asked, stage: Stage, store: Store | None, say: Callable[[Answer], None]
+    asked: Asked,
+    stage: Stage,
+    store: Store | None,
+    times: Instants | None,
+    say: Callable[[Answer], None],
 ) -> Answered:
     live: Live = Nowhere(objects=asked.objects)
-    if store is not None:
-        live = LiveStore(store, asyncio.get_running_loop())
 
     def each(number: int) -> None:
         if number % 25 == 0:
             say(Answer(played=number))
 
     try:
+        if store is not None and times is not None:
+            live = LiveStore(store, asyncio.get_running_loop(), at=await times.now())
         real = await real_of(store, asked.against) if asked.against is not None else None
         answered: Answered = await _in_a_thread(lambda: stage.play(asked, live, real=real, each=each))
     except SagacityError as error:

@@ -204,6 +204,33 @@ async def test_a_victim_that_starts_anew_asks_for_all_its_locks_at_once(house: H
     assert asked == [["box:b"], ["box:a"], ["box:a", "box:b"]]
 
 
+async def test_whoever_only_queues_for_its_first_lock_is_no_victim_of_the_cycle_around_it(
+    house: House,
+) -> None:
+    app = await house.open(Both)
+    gate = house.town.gate("depot.lend")
+    older = await app.start(Both, {"name": "older", "first": "a", "then": "b"})
+    younger = await app.start(Both, {"name": "younger", "first": "b", "then": "a"})
+    worker = await house.work(sweep=timedelta(hours=1))
+    await until(lambda: house.town.count("depot.lend") == 2)
+    queues = await app.start(Both, {"name": "queues", "first": "a", "then": "c"})
+    await until(lambda: _waits_in_line(app, "box:a", 2))
+    gate.set()
+    await until(lambda: _waits_in_line(app, "box:a", 3))
+    await until(lambda: _waits_in_line(app, "box:b", 2))
+    await worker.stop()
+    await house.work(sweep=timedelta(milliseconds=30))
+    await all_committed([older, younger, queues])
+    anew = [
+        [line.kind for line in await one.history()].count("restarted") for one in (older, younger, queues)
+    ]
+    assert anew == [0, 1, 0]
+
+
+async def _waits_in_line(app: Orchestrator, name: str, places: int) -> bool:
+    return len((await app.object(name)).locks) >= places
+
+
 async def test_a_late_lock_that_is_free_costs_only_a_commit(house: House) -> None:
     app = await house.open(Both)
     await house.work()

@@ -15,9 +15,11 @@ from sagacity.store.base import Store
 async def break_cycles(store: Store, now: datetime) -> list[UUID]:
     """Find sagas that wait for one another, on one snapshot, and send one of each cycle back.
 
-    It is the one that has begun anew least often, and of those the youngest. Whoever began anew asks for all
-    its locks at once, so it closes no cycle again; it is spared, and each saga loses its work once at most
-    (where it knows its locks in advance).
+    It is the one that has begun anew least often; of those, one that waits for a late lock, as at least one
+    in each cycle does; and of those the youngest. A saga that only queues for its first locks may stand in a
+    cycle, but to send it back frees nothing and teaches it nothing. Whoever began anew with late locks asks
+    for all of them at once, so it closes no cycle again: each saga is sent back once at most (where its locks
+    depend on nothing that it does).
 
     Also rings sagas that stand first in all their queues and still sleep: whoever should have
     woken them died in between. Returns the victims.
@@ -131,7 +133,13 @@ def _victim(cycle: Sequence[Record]) -> Record | None:
     start, and who is to go back but waits for a lock that was taken from it.
     """
     able = [one for one in cycle if not (one.pivoted or one.backward or one.cancelling is not None)]
-    return max(able, key=lambda record: (-record.restarts, record.created_at, record.id), default=None)
+    return max(able, key=_readiness, default=None)
+
+
+def _readiness(record: Record) -> tuple[int, bool, datetime, UUID]:
+    """The higher, the sooner it is sent back."""
+    late = any(lock.late and not lock.granted for lock in record.locks)
+    return -record.restarts, late, record.created_at, record.id
 
 
 def _restart(victim: Record, edges: Mapping[UUID, frozenset[UUID]], now: datetime) -> Message:

@@ -22,12 +22,12 @@ async def growth(place: Place, length: Length) -> dict[str, Any]:
     with place.database() as url:
         laid = 0
         for history in length.history:
-            await _lay(url, history - laid, first_chain=1000 * (len(found) + 1))
+            await lay(url, history - laid, first_chain=1000 * (len(found) + 1))
             laid = history
             found[str(history)] = at = await _at(place, length, url)
             tell(f"growth   {history:<8} {told(at['run'])}, {_looked(at)}")
             if len(found) == 1:
-                await _python(url, "sagacity", "verify")
+                await python(url, "sagacity", "verify")
                 found[str(history)]["verified"] = True
     return found
 
@@ -44,18 +44,18 @@ def _looked(at: dict[str, float]) -> str:
     return ", ".join(f"{name} p99 {at[f'{name}_p99'] * 1000:.1f} ms" for name in ("list", "show", "claim"))
 
 
-async def _lay(url: str, sagas: int, *, first_chain: int) -> None:
+async def lay(url: str, sagas: int, *, first_chain: int) -> None:
     """Two processes, each with chains of its own."""
     what = ("benchmarks.fill", "--store", url, "--kind", "measured", "--chains", str(_CHAINS))
-    await _python(url, *what, "--sagas", "1", "--first-chain", str(first_chain))  # makes the tables
+    await python(url, *what, "--sagas", "1", "--first-chain", str(first_chain))  # makes the tables
     half = (sagas - 1) // 2
     halves = ((half, first_chain + _CHAINS), (sagas - 1 - half, first_chain + 2 * _CHAINS))
     async with asyncio.TaskGroup() as group:
         for count, first in halves:
-            group.create_task(_python(url, *what, "--sagas", str(count), "--first-chain", str(first)))
+            group.create_task(python(url, *what, "--sagas", str(count), "--first-chain", str(first)))
 
 
-async def _python(url: str, module: str, *arguments: str) -> None:
+async def python(url: str, module: str, *arguments: str) -> None:
     """Run a module on the store.
 
     Raises:

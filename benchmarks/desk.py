@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from time import perf_counter
 from typing import Any
 
@@ -88,18 +89,19 @@ def served(url: str) -> Iterator[str]:
     """A server process; its address."""
     env = os.environ | {"SAGACITY_STORE": url, "PYTHONPATH": f"{ROOT / 'engine'}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-m", "sagacity", "serve", "--port", "0"]
-    process = subprocess.Popen(command, cwd=ROOT, env=env, text=True, stderr=subprocess.PIPE)
-    try:
-        assert process.stderr is not None
-        told = next(
-            (found for line in process.stderr if (found := re.search(r"serving (\S+)/v1/", line))), None
-        )
-        if told is None:
-            raise RuntimeError(f"the server ended with {process.wait()}")
-        yield told[1]
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(command, cwd=ROOT, env=env, text=True, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stderr is not None
+            told = (found[1] for line in process.stderr if (found := re.search(r"serving (\S+)/v1/", line)))
+            address = next(told, None)
+            if address is None:
+                raise RuntimeError(f"the server ended with {process.wait()}")
+            reading = Thread(target=process.stderr.read)  # so that it can say more
+            reading.start()
+            yield address
+        finally:
+            process.terminate()
+        reading.join()
 
 
 async def _questions(ask: httpx2.AsyncClient) -> dict[str, str]:

@@ -64,9 +64,15 @@ def _order(name: str) -> tuple[int, str]:
     return (int(digits) if digits.isdigit() else 1_000, name)
 
 
+def results_in(folder: Path) -> list[dict[str, Any]]:
+    """What runs have left there; the list of planted bugs lies beside them and is none."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return [one for one in found if "test" in one]
+
+
 def main() -> int:
     """The command."""
-    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    results = results_in(RESULTS)
     PAGE.write_text(page_with(PAGE.read_text(), results))
     print(f"{len(results)} results put into {PAGE.relative_to(ROOT)}")
     return 0

@@ -13,7 +13,7 @@ from tests.chaos.bugs import BUGS
 from tests.chaos.plants import PLANTS
 from tests.chaos.t31 import HUNTERS
 from tests.docs.blocks import ROOT
-from tools.figures import PAGE, page_with
+from tools.figures import PAGE, page_with, results_in
 
 _PATH = re.compile(r"`(tests/[\w/*]+\.py)(?:::(\w+))?`")
 _CHAOS = re.compile(r"(?<![\w-])(T\d+)(?!\w)")
@@ -72,6 +72,12 @@ def test_figures_of_a_run_are_put_into_the_page_and_others_stay() -> None:
     assert page_with(second, []) == second
     with pytest.raises(ValueError, match="figures: begin"):
         page_with("no place", [_result()])
+
+
+def test_the_list_of_planted_bugs_beside_the_results_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "T6.json").write_text(json.dumps(_result()))
+    (tmp_path / "bugs.json").write_text(json.dumps({"undo-forward": ["T3"]}))
+    assert [one["test"] for one in results_in(tmp_path)] == ["T6"]
 
 
 def test_the_page_of_finds_has_every_real_bug_and_every_planted_one() -> None:

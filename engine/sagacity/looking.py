@@ -160,7 +160,7 @@ class Looking:
         """How many sagas per status, exactly."""
         return await self.store.counts(definition=definition)
 
-    async def tally(self, definition: str | None = None, *, upto: int = 100_000) -> dict[Status, Count]:
+    async def tally(self, definition: str | None = None, *, upto: int = 20_000) -> dict[Status, Count]:
         """How many sagas per status, each to `upto` and no further: quick, however many there are."""
         return await self.store.tally(definition=definition, upto=upto)
 

@@ -344,7 +344,7 @@ class Store(Office, Protocol):
     async def counts(self, *, definition: str | None = None) -> dict[Status, int]:
         """Sagas per status, exact, pending starts included."""
 
-    async def tally(self, *, definition: str | None = None, upto: int = 100_000) -> dict[Status, Count]:
+    async def tally(self, *, definition: str | None = None, upto: int = 20_000) -> dict[Status, Count]:
         """Sagas per status, pending starts included, each counted to `upto` and no further.
 
         So its cost does not grow with the number of sagas. Those that ended well, that run, or of one

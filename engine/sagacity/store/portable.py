@@ -223,7 +223,7 @@ class PortableStore(PortableOffice):
     async def counts(self, *, definition: str | None = None) -> dict[Status, int]:
         return await self._snapshot(lambda conn: reads.counts(conn, self._scope, definition=definition))
 
-    async def tally(self, *, definition: str | None = None, upto: int = 100_000) -> dict[Status, Count]:
+    async def tally(self, *, definition: str | None = None, upto: int = 20_000) -> dict[Status, Count]:
         return await self._snapshot(
             lambda conn: tallied.tally(
                 conn, self._scope, definition=definition, upto=upto, now=self._instant(conn)

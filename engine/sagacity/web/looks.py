@@ -222,7 +222,7 @@ def _whole(router: APIRouter, sagas: Orchestrator) -> None:
 
     @router.get("/counts", summary="Sagas per status", responses=answers.described(Counts))
     async def counts(request: Request, definition: str | None = None) -> Response:
-        """Each is counted to 100,000, and to 10,000 where rows must be read for it."""
+        """Each is counted to 20,000, and to 2,000 where rows must be read for it."""
         found = await seen(request, sagas).tally(definition)
         counts = {status.value: count.number for status, count in found.items()}
         at_least = [status.value for status, count in found.items() if not count.exact]

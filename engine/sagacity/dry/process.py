@@ -32,6 +32,12 @@ _AHEAD = 64
 _AT_THE_END = 10.0
 """Real seconds that anything may still take when nobody waits any more."""
 
+_TOGETHER = 16
+"""Runs that are put away in one write at the most."""
+
+_LINGER = 0.1
+"""Real seconds that a run waits at the most for others that are being played, to be put away with them."""
+
 _Waiting = tuple[Answer, Kept | None]
 
 
@@ -66,6 +72,7 @@ async def _serve(setting: Setting, out: TextIO) -> None:
                 while line := await orders.get():
                     asked = Asked.model_validate_json(line)
                     answer, kept = await _answered(asked, stage, store, times, say)
+                    putting.more = not orders.empty()
                     await putting.put((answer, kept if asked.keep else None))
             await reads.close()
     except SagacityError as error:
@@ -94,7 +101,13 @@ def _orders() -> asyncio.Queue[str]:
 
 
 class _Putting:
-    """Runs are put away, and then answered, in order, while the next ones are played."""
+    """Runs are put away, and then answered, in order, while the next ones are played.
+
+    Attributes:
+        more: behind the last one that was handed over, others are played.
+    """
+
+    more = False
 
     def __init__(self, store: Store | None, say: Callable[[Answer], None], *, notices: bool) -> None:
         self._say = say
@@ -120,13 +133,21 @@ class _Putting:
     async def _run(self) -> None:
         while (first := await self._waiting.get()) is not None:
             some = [first]
-            while not self._waiting.empty():
-                one = self._waiting.get_nowait()
-                if one is None:
-                    await self._stored(some)
-                    return
-                some.append(one)
+            last = await self._joined(some)
             await self._stored(some)
+            if last:
+                return
+
+    async def _joined(self, some: list[_Waiting]) -> bool:
+        """Others that come soon are put away with them. True: none will come any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                while len(some) < _TOGETHER and (self.more or not self._waiting.empty()):
+                    one = await self._waiting.get()
+                    if one is None:
+                        return True
+                    some.append(one)
+        return False
 
     async def _stored(self, some: list[_Waiting]) -> None:
         runs = [kept for _, kept in some if kept is not None]

@@ -5,6 +5,7 @@ It is the file store's own code on another connection: each call is one transact
 the caller's thread, so it needs no thread and no time. Nothing survives the process.
 """
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ class MemoryDatabase:
     def __init__(self) -> None:
         self._maker = SqliteStore(_URL, tenant="", lane="live", accept_loss=True)
         self.connection: Connection = self._maker._engine().connect()
-        self._empty: bytes | None = None
+        self._empty: sqlite3.Connection | None = None
 
     def empty(self) -> None:
         """Forget all rows, and make the tables where there are none yet."""
@@ -34,10 +35,10 @@ class MemoryDatabase:
         if self._empty is None:
             with self.connection.begin():
                 migrate.upgrade(self.connection)
-            self._empty = raw.serialize()
-        # The image has the schema that the connection knows: it need not be read again, as after a backup,
-        # and prepared statements stay so.
-        raw.deserialize(self._empty)
+            self._empty = sqlite3.connect(":memory:", check_same_thread=False)
+            raw.backup(self._empty)
+        else:
+            self._empty.backup(raw)
 
     @property
     def raw(self) -> Any:
@@ -47,6 +48,8 @@ class MemoryDatabase:
     def close(self) -> None:
         """Let go of it; everything in it is gone."""
         self.connection.close()
+        if self._empty is not None:
+            self._empty.close()
 
 
 class MemoryStore(SqliteStore):

@@ -169,6 +169,8 @@ def main() -> int:
     parser.add_argument("--stuck", type=int, default=600)
     parser.add_argument("--count", type=int, default=50, help="how often each question is asked")
     given = parser.parse_args()
+    if given.sagas < 20 or given.stuck < 1 or given.count < 1:
+        parser.error("give at least 20 sagas, 1 that is stuck, and ask each question once")
     with place(peers=False) as here:
         found = asyncio.run(measure(here, given.store, given.sagas, given.stuck, given.count))
     print(json.dumps({"store": given.store, "sagas": given.sagas, "ms": found}))

@@ -107,9 +107,8 @@ class _Putting:
         more: behind the last one that was handed over, others are played.
     """
 
-    more = False
-
     def __init__(self, store: Store | None, say: Callable[[Answer], None], *, notices: bool) -> None:
+        self.more = False
         self._say = say
         self._shelf = Shelf(store, notices=notices) if store is not None else None
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue(_AHEAD)

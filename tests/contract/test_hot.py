@@ -477,31 +477,3 @@ async def test_what_the_driver_cannot_send_is_refused_not_unknown(store: Store, 
     with pytest.raises(StoreError):
         await desk.begin(record(version=2**40))
     await desk.begin()
-
-
-async def test_a_worker_beats_also_while_its_sagas_hold_every_connection(
-    store: PostgresStore, desk: Bench
-) -> None:
-    busy = [await store._connected.connect() for _ in range(postgres._POOL + postgres._OVERFLOW)]
-    try:
-        async with asyncio.timeout(15):  # without a connection of its own it would wait for half a minute
-            assert await store.heartbeat(desk.worker, timedelta(seconds=10))
-    finally:
-        for connection in busy:
-            await connection.close()
-
-
-async def test_a_link_that_swallows_everything_is_given_up_with_all_that_waits_on_it(
-    store: PostgresStore, desk: Bench, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgres, "_BEAT_SECONDS", 0.5)
-    # The server answers neither: as from far away, a lock that is held looks like a link that is dead.
-    async with held_back(url, "worker, object"), asyncio.timeout(15):
-        stuck = asyncio.create_task(desk.begin(admit=(lock("a:1"),)))
-        await waiting(url)
-        with pytest.raises(StoreUnavailable):
-            await store.heartbeat(desk.worker, timedelta(seconds=10))
-        with pytest.raises(OutcomeUnknown):
-            await stuck
-    await over(url)
-    assert await store.heartbeat(desk.worker, timedelta(seconds=10)), "and it goes on with new ones"

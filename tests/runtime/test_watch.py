@@ -87,6 +87,31 @@ async def test_all_who_wait_for_sagas_elsewhere_are_answered_from_one_question()
     await watch.close()
 
 
+async def test_who_is_due_soon_is_asked_about_with_who_is_due_now() -> None:
+    records, clock = [running() for _ in range(20)], ManualClock()
+    rows = Rows(*records)
+    watch = watching(rows, clock)
+    waiting = []
+    for one in records:
+        waiting.append(asyncio.create_task(watch.over(one.id, within=LONG)))
+        await settled()
+        clock.advance(timedelta(milliseconds=3))
+    for _ in range(500):  # by now each is asked about every 50 ms
+        clock.advance(timedelta(milliseconds=1))
+        await settled()
+    before = len(rows.asked)
+    for _ in range(1_000):
+        clock.advance(timedelta(milliseconds=1))
+        await settled()
+    assert len(rows.asked) - before <= 40, "apart, twenty sagas would be 400 questions"
+    ended = [rows.ends(record.id) for record in records]
+    for _ in range(60):
+        clock.advance(timedelta(milliseconds=1))
+        await settled()
+    assert await asyncio.gather(*waiting) == ended
+    await watch.close()
+
+
 async def test_it_asks_less_and_less_often_but_at_least_every_twentieth_of_a_second() -> None:
     one, clock = running(), ManualClock()
     rows = Rows(one)

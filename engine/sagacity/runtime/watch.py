@@ -101,7 +101,7 @@ class Watch:
         while self._watched:
             self._sooner.clear()
             now = self._time()
-            due = [saga for saga, watched in self._watched.items() if watched.due <= now]
+            due = self._due(now)
             wanted = [saga for saga in due if not self.in_hand(saga)]
             if wanted:
                 await self._look(wanted)
@@ -109,6 +109,12 @@ class Watch:
                 self._defer(saga)
             self._give_up()
             await self._nap()
+
+    def _due(self, now: float) -> list[UUID]:
+        """Whom to ask about: where anybody is due, also those who soon will be; one query asks for all."""
+        if all(watched.due > now for watched in self._watched.values()):
+            return []
+        return [saga for saga, watched in self._watched.items() if watched.due - watched.pause / 2 <= now]
 
     async def _look(self, sagas: list[UUID]) -> None:
         """Answer those who wait for what is over."""

@@ -81,6 +81,7 @@ class PostgresStore(PortableStore):
         self._hints = Hints(self._address, self._scope)
         self._engine: AsyncEngine | None = None
         self._pulse: AsyncEngine | None = None
+        self._leasing: AsyncEngine | None = None
         self._lines = 0
         self._next_look = _YOUNG
 
@@ -93,6 +94,7 @@ class PostgresStore(PortableStore):
         self._loop = asyncio.get_running_loop()
         self._engine = self._pool(_POOL, _OVERFLOW)
         self._pulse = self._pool(1, 1)
+        self._leasing = self._pool(1, _OVERFLOW, {"synchronous_commit": "off"})
         try:
             async with self._hot.one() as driver:
                 if not self._accept_loss:
@@ -102,10 +104,10 @@ class PostgresStore(PortableStore):
             await self.close()
             raise
 
-    def _pool(self, size: int, overflow: int) -> AsyncEngine:
+    def _pool(self, size: int, overflow: int, settings: Mapping[str, str] | None = None) -> AsyncEngine:
         made = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=self._address.connect,
+            async_creator=partial(self._address.connect, settings),
             pool_size=size,
             max_overflow=overflow,
             pool_timeout=_POOL_WAIT_SECONDS,
@@ -116,7 +118,8 @@ class PostgresStore(PortableStore):
 
     async def close(self) -> None:
         """See the contract."""
-        engines, self._engine, self._pulse = (self._engine, self._pulse), None, None
+        engines = (self._engine, self._pulse, self._leasing)
+        self._engine = self._pulse = self._leasing = None
         await self._hints.close()
         await self._hot.close()
         for engine in engines:
@@ -174,6 +177,12 @@ class PostgresStore(PortableStore):
             raise StoreUnavailable("the store is not open")
         return self._pulse
 
+    @property
+    def _unflushed(self) -> AsyncEngine:
+        if self._leasing is None:
+            raise StoreUnavailable("the store is not open")
+        return self._leasing
+
     async def _read(self, work: Work[Answer]) -> Answer:
         # No transaction: each query sees what is committed, and there is nothing to end.
         return await self._at("AUTOCOMMIT", work)
@@ -188,10 +197,19 @@ class PostgresStore(PortableStore):
                 return await conn.run_sync(work)
 
     async def _write(self, work: Work[Answer]) -> Answer:
+        return await self._begin(self._connected, work)
+
+    async def _lease(self, work: Work[Answer]) -> Answer:
+        # Not flushed, but each flushed commit after it flushes it too: no intent is without its lease. Where
+        # the server dies in between, the saga is free for anybody again, and who drives it is refused; and
+        # what was given back in vain is found as what its owner has not in hand (`runtime/owed.py`).
+        return await self._begin(self._unflushed, work)
+
+    async def _begin(self, engine: AsyncEngine, work: Work[Answer]) -> Answer:
         with naming():
             async for attempt in again():
                 with attempt:
-                    async with self._connected.begin() as conn:
+                    async with engine.begin() as conn:
                         return await conn.run_sync(work)
         raise AssertionError("the last attempt either returns or raises")
 

@@ -10,6 +10,7 @@ from sagacity.ids import new_id
 from sagacity.model.canonical import JsonText, canonical
 from sagacity.model.unit import NO_LINE, Notice
 from sagacity.store.base import Store
+from sagacity.testing import PATIENCE
 from tests.contract.builders import Bench, first
 
 
@@ -50,12 +51,12 @@ async def test_a_hint_wakes_who_waits_for_one(store: Store) -> None:
     waiting = asyncio.create_task(store.hinted())
     await asyncio.wait([waiting], timeout=0.1)
     await store.hint()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, PATIENCE.total_seconds())
 
 
 async def test_without_a_hint_nobody_is_woken(store: Store) -> None:
     await store.hint()
-    await asyncio.wait_for(store.hinted(), 5)
+    await asyncio.wait_for(store.hinted(), PATIENCE.total_seconds())
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(store.hinted(), 0.2)
 

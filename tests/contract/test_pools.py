@@ -1,10 +1,12 @@
 """The connections to PostgreSQL: what each kind waits for, and what happens when a link swallows all."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
+from functools import partial
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import event, text
 
 from sagacity.errors import StoreUnavailable
 from sagacity.model.unit import OutcomeUnknown
@@ -21,20 +23,27 @@ pytestmark = [
 
 async def test_what_is_acknowledged_is_flushed_and_a_lease_is_not_waited_for(store: PostgresStore) -> None:
     levels: list[str] = []
+    for engine in (store._connected, store._beating, store._unflushed):
+        async with engine.connect() as conn:
+            flush = str(await conn.scalar(text("SHOW synchronous_commit")))
+        event.listen(engine.sync_engine, "before_cursor_execute", partial(_say, levels, flush))
 
-    def committed(conn: Connection) -> None:
-        levels.append(conn.exec_driver_sql("SHOW synchronous_commit").scalar_one())
+    async def level(call: Awaitable[object]) -> set[str]:
+        levels.clear()
+        await call
+        return set(levels)
 
     desk = await bench(store)
-    engines = [engine for engine in (store._engine, store._pulse, store._leasing) if engine is not None]
-    for engine in engines:
-        event.listen(engine.sync_engine, "commit", committed)
-    await store.put([start_message()])
-    await store.claim(desk.worker, ["Order"], limit=10)
-    await store.ring()
-    await store.heartbeat(desk.worker, timedelta(seconds=10))
-    await store.fence(desk.head.id)
-    assert levels == ["on", "off", "off", "on", "on"]
+    assert await level(store.put([start_message()])) == {"on"}
+    assert await level(store.claim(desk.worker, ["Order"], limit=10)) == {"off"}
+    assert await level(store.claim_starts(desk.worker, ["Order"], limit=10)) == {"off"}
+    assert await level(store.ring()) == {"off"}
+    assert await level(store.heartbeat(desk.worker, timedelta(seconds=10))) == {"on"}
+    assert await level(store.fence(desk.head.id)) == {"on"}
+
+
+def _say(levels: list[str], level: str, *_: object) -> None:
+    levels.append(level)
 
 
 async def test_a_worker_beats_also_while_its_sagas_hold_every_connection(

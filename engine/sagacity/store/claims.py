@@ -8,8 +8,7 @@ however late its result comes.
 built once: to build such a statement costs as much as to run it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -31,6 +30,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from sagacity.errors import StoreError, StoreUnavailable
 from sagacity.model.record import FINAL
@@ -41,7 +41,7 @@ from sagacity.store.rows import Scope, head_of, record_of, worker_of, worker_val
 
 Now = datetime | ColumnElement[datetime]
 
-_ORPHANED = -1
+ORPHANED = -1
 """In `heard`, which counts from 0: nobody answers its bells, for its worker is dead. Any claim ends it."""
 
 _CHAIN = schema.chain
@@ -51,8 +51,9 @@ _WORKER = schema.worker
 # An expression, so that no planner walks the index of a definition through all its history.
 _DEFINITION: ColumnElement[str] = func.coalesce(_SAGA.c.definition, "")
 # Values of statements that are built once.
-_AT: BindParameter[datetime] = bindparam("at_instant", type_=_WORKER.c.lease_until.type)
-_BY: BindParameter[UUID] = bindparam("by_worker", type_=_WORKER.c.id.type)
+AT: BindParameter[datetime] = bindparam("at_instant", type_=_WORKER.c.lease_until.type)
+BY: BindParameter[UUID] = bindparam("by_worker", type_=_WORKER.c.id.type)
+ROOM: BindParameter[int] = bindparam("room", type_=Integer())
 
 
 # --- workers ----------------------------------------------------------------------------------------
@@ -130,12 +131,13 @@ def is_alive(conn: Connection, scope: Scope, worker: UUID) -> bool:
     Without it a claim that comes late (a frozen process, a slow line) would give a saga to somebody whom
     nobody takes over again.
     """
-    return conn.scalar(_living(scope), {"by_worker": worker}) is not None
+    return conn.scalar(living(scope), {"by_worker": worker}) is not None
 
 
 @lru_cache(maxsize=64)
-def _living(scope: Scope) -> Select[Any]:
-    row = select(_WORKER.c.id).where(scope.of(_WORKER), _WORKER.c.id == _BY, _WORKER.c.alive)
+def living(scope: Scope) -> Select[Any]:
+    """The worker's row, if it lives; nobody takes it over until this transaction ends."""
+    row = select(_WORKER.c.id).where(scope.of(_WORKER), _WORKER.c.id == BY, _WORKER.c.alive)
     return row.with_for_update(read=True)
 
 
@@ -169,7 +171,7 @@ def take_over(conn: Connection, scope: Scope, *, now: Now) -> list[UUID]:
     ids = [row.id for row in conn.execute(dead)]
     for worker in ids:
         conn.execute(update(_WORKER).where(scope.of(_WORKER), _WORKER.c.id == worker).values(alive=False))
-        _let_go(conn, scope, worker, now=now, heard=_ORPHANED)
+        _let_go(conn, scope, worker, now=now, heard=ORPHANED)
     return ids
 
 
@@ -225,7 +227,7 @@ def claim(
     if not is_alive(conn, scope, worker):
         return []
     known = isinstance(now, datetime)
-    due, rung = _wanted(scope, inbox.asked(definitions), _AT if known else now)
+    due, rung = _wanted(scope, inbox.asked(definitions), AT if known else now)
     at = {"at_instant": now} if known else {}
     orphaned: set[UUID] = set()
     free = list(conn.execute(due, {"room": limit, **at}))
@@ -233,8 +235,7 @@ def claim(
     if len(found) < limit:
         free = list(conn.execute(rung, {"room": limit - len(found)}))
         found += _owned(conn, scope, worker, free, orphaned)
-    claimed = _with_mail(conn, scope, found)
-    return [replace(c, orphaned=True) if c.record.id in orphaned else c for c in claimed]
+    return with_mail(conn, scope, found, orphaned)
 
 
 @lru_cache(maxsize=64)
@@ -242,21 +243,25 @@ def _wanted(
     scope: Scope, served: tuple[tuple[str, int | None], ...], now: ColumnElement[datetime]
 ) -> tuple[Select[Any], Select[Any]]:
     """Free sagas that are due, and those that are rung: `room` of them at most that nobody else is taking."""
-    free = select(_SAGA.c.id, _SAGA.c.heard).where(
-        scope.of(_SAGA), schema.FREE, _DEFINITION.in_([name for name, _ in served])
-    )
-    if any(version is not None for _, version in served):
-        own = or_(false(), *(_is(name, version) for name, version in served if version is not None))
-        free = free.where(or_(own, _SAGA.c.status.in_(FINAL)))
-    due = free.where(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now).order_by(
-        _SAGA.c.wake_at, _SAGA.c.id
-    )
+    free = select(_SAGA.c.id, _SAGA.c.heard).where(served_and_free(scope, served))
+    due = free.where(is_due(now)).order_by(_SAGA.c.wake_at, _SAGA.c.id)
     rung = free.where(schema.RUNG).order_by(_SAGA.c.id)
-    due, rung = (
-        each.limit(bindparam("room", type_=Integer())).with_for_update(skip_locked=True)
-        for each in (due, rung)
-    )
+    due, rung = (each.limit(ROOM).with_for_update(skip_locked=True) for each in (due, rung))
     return due, rung
+
+
+def served_and_free(scope: Scope, served: tuple[tuple[str, int | None], ...]) -> ColumnElement[bool]:
+    """A saga that nobody owns, of a definition that the worker has in the saga's version."""
+    free = and_(scope.of(_SAGA), schema.FREE, _DEFINITION.in_([name for name, _ in served]))
+    if all(version is None for _, version in served):
+        return free
+    own = or_(false(), *(_is(name, version) for name, version in served if version is not None))
+    return and_(free, or_(own, _SAGA.c.status.in_(FINAL)))
+
+
+def is_due(now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """It asked to be woken by now."""
+    return and_(_SAGA.c.wake_at.is_not(None), _SAGA.c.wake_at <= now)
 
 
 def unserved(
@@ -288,18 +293,23 @@ def _owned(
     if not free:
         return []
     ids = [row.id for row in free]
-    orphaned.update(row.id for row in free if row.heard == _ORPHANED)
+    orphaned.update(row.id for row in free if row.heard == ORPHANED)
     rows = {row.id: row for row in conn.execute(_taking(scope), {"by_worker": worker, "ids": ids})}
     return [rows[id] for id in ids if id in rows]
 
 
 @lru_cache(maxsize=64)
-def _taking(scope: Scope) -> Any:
-    """Own those of `ids` that are free; the bells so far count as answered, for the mail is read now."""
+def _taking(scope: Scope) -> ReturningUpdate[Any]:
+    """Own those of `ids` that are free; their mail is read next."""
+    return owning(scope, _SAGA.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def owning(scope: Scope, which: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    """Make the worker the owner of those that are free; the bells so far count as answered."""
     return (
         update(_SAGA)
-        .where(scope.of(_SAGA), schema.FREE, _SAGA.c.id.in_(bindparam("ids", expanding=True)))
-        .values(owner=_BY, epoch=_SAGA.c.epoch + 1, wake_at=None, heard=_SAGA.c.arrivals)
+        .where(scope.of(_SAGA), schema.FREE, which)
+        .values(owner=BY, epoch=_SAGA.c.epoch + 1, wake_at=None, heard=_SAGA.c.arrivals)
         .returning(*_SAGA.c)
     )
 
@@ -309,7 +319,7 @@ def reclaim(conn: Connection, scope: Scope, saga: UUID, worker: UUID) -> Claimed
     if not is_alive(conn, scope, worker):
         return None
     rows = list(conn.execute(_taking(scope), {"by_worker": worker, "ids": [saga]}))
-    return next(iter(_with_mail(conn, scope, rows)), None)
+    return next(iter(with_mail(conn, scope, rows)), None)
 
 
 def reload(conn: Connection, scope: Scope, saga: UUID, worker: UUID, epoch: int) -> Claimed | None:
@@ -317,14 +327,22 @@ def reload(conn: Connection, scope: Scope, saga: UUID, worker: UUID, epoch: int)
     query = select(_SAGA).where(
         scope.of(_SAGA), _SAGA.c.id == saga, _SAGA.c.owner == worker, _SAGA.c.epoch == epoch
     )
-    return next(iter(_with_mail(conn, scope, list(conn.execute(query)))), None)
+    return next(iter(with_mail(conn, scope, list(conn.execute(query)))), None)
 
 
-def _with_mail(conn: Connection, scope: Scope, rows: Sequence[Any]) -> list[Claimed]:
+def with_mail(
+    conn: Connection, scope: Scope, rows: Sequence[Any], orphaned: Collection[UUID] = ()
+) -> list[Claimed]:
     """Claims from whole rows: their mail is read after their arrivals, so no bell is without its row."""
     unread = inbox.mail(conn, scope, [row.id for row in rows]) if rows else {}
     return [
-        Claimed(record=record_of(row), epoch=row.epoch, arrivals=row.arrivals, mail=unread.get(row.id, ()))
+        Claimed(
+            record=record_of(row),
+            epoch=row.epoch,
+            arrivals=row.arrivals,
+            mail=unread.get(row.id, ()),
+            orphaned=row.id in orphaned,
+        )
         for row in rows
     ]
 
@@ -346,9 +364,9 @@ def held(conn: Connection, scope: Scope, worker: UUID) -> list[UUID]:
 
 @lru_cache(maxsize=64)
 def _held(scope: Scope) -> tuple[Select[Any], Select[Any]]:
-    owned = select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.owner == _BY)
+    owned = select(_SAGA.c.id).where(scope.of(_SAGA), _SAGA.c.owner == BY)
     taken = select(_INBOX.c.id).where(
-        scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by == _BY
+        scope.of(_INBOX), schema.IS_START, schema.UNREAD, _INBOX.c.taken_by == BY
     )
     return owned, taken
 

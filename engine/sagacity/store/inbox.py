@@ -225,7 +225,7 @@ def claim_starts(
     conn: Connection, scope: Scope, worker: UUID, definitions: Served, *, limit: int
 ) -> list[Message]:
     """Starts that nobody has taken, oldest first, now taken by `worker`."""
-    ids = [row.id for row in conn.execute(_fresh(scope, asked(definitions)), {"room": limit})]
+    ids = [row.id for row in conn.execute(fresh(scope, asked(definitions)), {"room": limit})]
     if not ids:
         return []
     taken = update(_INBOX).where(scope.of(_INBOX), _INBOX.c.id.in_(ids)).values(taken_by=worker)
@@ -234,7 +234,7 @@ def claim_starts(
 
 
 @lru_cache(maxsize=64)
-def _fresh(scope: Scope, served: tuple[tuple[str, int | None], ...]) -> Select[Any]:
+def fresh(scope: Scope, served: tuple[tuple[str, int | None], ...]) -> Select[Any]:
     """Starts for `served`, `room` of them at most that nobody else is taking; built once, asked often."""
     free = (
         select(_INBOX.c.id)

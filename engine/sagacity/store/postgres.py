@@ -33,7 +33,7 @@ from sagacity.model.unit import (
     Unit,
     Written,
 )
-from sagacity.store import claims, hot, logreads, migrate, own_rows, schema
+from sagacity.store import claims, hot, logreads, migrate, own_rows, schema, taking
 from sagacity.store import guard as guards
 from sagacity.store.base import OwnRow, OwnTableError, RowImages, RowsBusy, Served
 from sagacity.store.connections import Address, HotConnections, check_flush
@@ -205,6 +205,16 @@ class PostgresStore(PortableStore):
         # what was given back in vain is found as what its owner has not in hand (`runtime/owed.py`).
         return await self._begin(self._unflushed, work)
 
+    async def _each(self, work: Work[Answer]) -> Answer:
+        """As `_lease`, but each statement is a transaction of its own."""
+        with naming():
+            async for attempt in again():
+                with attempt:
+                    async with self._unflushed.connect() as conn:
+                        await conn.execution_options(isolation_level="AUTOCOMMIT")
+                        return await conn.run_sync(work)
+        raise AssertionError("the last attempt either returns or raises")
+
     async def _begin(self, engine: AsyncEngine, work: Work[Answer]) -> Answer:
         with naming():
             async for attempt in again():
@@ -222,7 +232,16 @@ class PostgresStore(PortableStore):
             self._next_look = self._lines * 8
             with suppress(StoreError):  # it is only about speed
                 await self._read(partial(_learn, lines=self._lines))
-        return await super().claim(worker, definitions, limit=limit)
+        now = self._instant
+        return await self._each(
+            lambda conn: taking.claim(conn, self._scope, worker, definitions, limit=limit, now=now(conn))
+        )
+
+    async def claim_starts(self, worker: UUID, definitions: Served, *, limit: int) -> list[Message]:
+        """See the contract."""
+        return await self._each(
+            lambda conn: taking.claim_starts(conn, self._scope, worker, definitions, limit=limit)
+        )
 
     # --- the batch ------------------------------------------------------------------------------
 

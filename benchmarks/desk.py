@@ -9,6 +9,7 @@ answer (nothing cached), the median and the slowest, in milliseconds, and what i
 import argparse
 import asyncio
 import json
+import logging
 import os
 import re
 import subprocess
@@ -76,6 +77,7 @@ class Jams(Saga, version=1, key="name"):
 
 async def _jam(url: str, count: int) -> None:
     """Let so many sagas get stuck, by a worker."""
+    logging.getLogger("sagacity").setLevel(logging.ERROR)  # each is told of, and these are meant
     async with worker_at(url, Jams) as sagas:
         jams = [(None, {"name": f"jam-{n}"}) for n in range(count)]
         for one in await sagas.start_many(Jams, jams):

@@ -17,6 +17,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    join,
     not_,
     null,
     select,
@@ -63,7 +64,7 @@ def claim(
     known = isinstance(now, datetime)
     query = _claims(scope, inbox.asked(definitions), claims.AT if known else now)
     given = {"by_worker": worker, "room": limit} | ({"at_instant": now} if known else {})
-    rows = list(conn.execute(query, given))
+    rows = [row for row in conn.execute(query, given) if row.id is not None]
     orphaned = {row.id for row in rows if row.heard_before == claims.ORPHANED}
     return claims.with_mail(conn, scope, rows, orphaned)
 
@@ -85,9 +86,11 @@ def _claims(scope: Scope, served: _Asked, now: Any) -> Select[Any]:
         select(rung.c.id, rung.c.heard, cast(null(), _SAGA.c.wake_at.type)),
     ).cte("taken")
     mine = claims.owning(scope, _SAGA.c.id == _any_of(taken)).cte("mine")
+    # Of both the planner expects a row or two, and would hold each against each, were it free to.
+    hashed = join(mine, taken, taken.c.id == mine.c.id, full=True)
     return (
         select(*mine.c, taken.c.heard.label("heard_before"))
-        .join(taken, taken.c.id == mine.c.id)
+        .select_from(hashed)
         .order_by(taken.c.wake_at.nulls_last(), taken.c.id)
     )
 
